@@ -1,0 +1,77 @@
+//! Every bound of the program: its value, its unit, and what happens beyond it.
+//!
+//! A name ends in its unit. A bound that a test or a reader looks for stands here and nowhere else.
+
+/// Longest line that is kept whole, bytes. A longer one is cut here, with the defect `truncated`;
+/// its rest is dropped and counted. 1 MiB holds any stack trace; Docker cuts at 16 KiB.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Most fields of a record; the rest stays in the raw line, with the defect `too-many-fields`.
+pub const FIELDS_MAX: usize = 1_000;
+
+/// Deepest nesting that is flattened; what lies deeper is kept as its compact JSON text.
+pub const NESTING_MAX: usize = 64;
+
+/// Longest field name, bytes; longer ones are cut.
+pub const FIELD_NAME_BYTES_MAX: usize = 512;
+
+/// Longest host, app, tag or pid, bytes; longer ones are cut. They become dictionary entries.
+pub const NAME_BYTES_MAX: usize = 1_024;
+
+/// How far a sender's clock may be ahead before its record bears `future-time`, seconds: a day,
+/// since a wrong time zone is at most 14 h off.
+pub const FUTURE_SKEW_MAX_S: i64 = 86_400;
+
+/// Times before this bear `ancient-time`: 1990-01-01, before which no log was kept in these formats.
+pub const ANCIENT_TIME_S: i64 = 631_152_000;
+
+/// Digits of an octet count (RFC 6587 3.4.1); a longer or larger count closes the connection.
+pub const OCTET_COUNT_DIGITS_MAX: usize = 9;
+
+/// Largest octet count, bytes: beyond it the frame is no log line but an attack or another protocol.
+pub const FRAME_BYTES_MAX: usize = 32 << 20;
+
+/// Largest forward message (one msgpack array on the wire), bytes. fluent-bit's chunks are ~2 MiB.
+pub const FORWARD_MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Most bytes that a compressed body or chunk may unpack to: beyond it, refused as a bomb.
+pub const UNPACKED_BYTES_MAX: usize = 256 << 20;
+
+/// Largest body of `POST /api/v1/ingest` as it comes over the wire, bytes; beyond it 413.
+pub const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Rows of a chunk, the unit of access (engine.md 2.3).
+pub const CHUNK_ROWS_MAX: usize = 65_536;
+
+/// Text of a chunk, bytes, where rows are long.
+pub const CHUNK_BYTES_MAX: usize = 16 << 20;
+
+/// Weight of the live part at which it is sealed, bytes.
+pub const LIVE_BYTES_MAX: usize = 128 << 20;
+
+/// Most records that one `search` answers (contract 4).
+pub const SEARCH_LIMIT_MAX: usize = 10_000;
+
+/// Longest query text, bytes (query.md 5).
+pub const QUERY_BYTES_MAX: usize = 16 << 10;
+
+/// Deepest query (query.md 5).
+pub const QUERY_DEPTH_MAX: usize = 64;
+
+/// Most terms of a query (query.md 5).
+pub const QUERY_TERMS_MAX: usize = 1_000;
+
+/// Time budget of a query, seconds; not for export and tail (query.md 5).
+pub const QUERY_SECONDS_MAX: u64 = 10;
+
+/// Most TCP connections of one listener; one more is closed at once and counted.
+pub const CONNECTIONS_MAX: usize = 4_096;
+
+/// Records that wait for the log; beyond it senders that can wait do, the others are dropped, counted.
+pub const QUEUE_RECORDS_MAX: usize = 262_144;
+
+/// Weight of what waits for the log, bytes.
+pub const QUEUE_BYTES_MAX: usize = 128 << 20;
+
+/// Bytes that must stay free on the disk; below it nothing is accepted (engine.md, retention).
+pub const DISK_FREE_FLOOR_BYTES: u64 = 1 << 30;

@@ -1,0 +1,26 @@
+//! The words every other folder speaks, and the two seams to the machine.
+//!
+//! Floor 0. *Invariant:* knows no other folder; no sockets, no HTTP, no file formats.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `record` | one log record as it travels from decoder to screen |
+//! | `value` | the value of a field |
+//! | `time` | instants, ranges, zones, and the texts they are read from |
+//! | `split` | the one tokenizer |
+//! | `fold` | case, width and compatibility folding for search |
+//! | `limits` | every bound of the program with its reason |
+//! | `error` | errors by cause and remedy |
+//! | `machine` | the clock and the disk, real |
+//! | `sim` | the clock and the disk, simulated, with faults by seed |
+//! | `metrics` | counters, and their Prometheus text |
+
+pub mod error;
+pub mod fold;
+pub mod limits;
+pub mod machine;
+pub mod metrics;
+pub mod record;
+pub mod split;
+pub mod time;
+pub mod value;

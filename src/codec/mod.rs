@@ -1,0 +1,94 @@
+#![doc = include_str!("FORMAT.md")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::base::error::Result;
+use crate::base::machine::ReadAt;
+use crate::base::record::{Record, Severity};
+use crate::base::time::Timestamp;
+use crate::base::value::Field;
+
+/// What is known of a chunk without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkMeta {
+    /// Records in it.
+    pub rows: usize,
+    /// Smallest id; ids rise with the row.
+    pub first_id: u64,
+    /// Largest id.
+    pub last_id: u64,
+    /// Smallest time.
+    pub min_time: Timestamp,
+    /// Largest time.
+    pub max_time: Timestamp,
+}
+
+/// A segment's records as bytes, and what the store builds its index and catalogue from.
+#[derive(Debug)]
+pub struct Encoded {
+    /// All sections and their table; offsets are relative to its start.
+    pub body: Vec<u8>,
+    /// One for each chunk.
+    pub chunks: Vec<ChunkMeta>,
+    /// The folded letter runs of each chunk: message, host, app, and field values.
+    pub words: Vec<BTreeSet<String>>,
+    /// Hashes of folded tokens of 8 and more characters with a digit, for the filter.
+    pub tokens: Vec<u64>,
+}
+
+/// Encodes the records of one segment; each slice is one chunk, ids rising.
+pub fn encode(chunks: &[&[Arc<Record>]]) -> Encoded {
+    let _ = chunks;
+    unimplemented!("lead: codec")
+}
+
+/// Reads what [`encode`] wrote.
+#[derive(Debug)]
+pub struct Body {}
+
+impl Body {
+    /// Opens the body that stands at `at` in `file`, `len` bytes long; reads its table only.
+    pub fn open(file: Arc<dyn ReadAt>, at: u64, len: u64) -> Result<Self> {
+        drop((file, at, len));
+        unimplemented!("lead: codec")
+    }
+
+    /// One for each chunk.
+    pub fn chunks(&self) -> &[ChunkMeta] {
+        unimplemented!("lead: codec")
+    }
+
+    /// Opens a chunk; columns are decoded when first asked for.
+    pub fn chunk(&self, n: usize) -> Result<Arc<dyn Rows>> {
+        let _ = n;
+        unimplemented!("lead: codec")
+    }
+}
+
+/// The rows of one chunk, live or sealed: what a scan works on.
+///
+/// Columns are decoded at the first call that needs them and kept until the chunk is dropped.
+/// Every method with `row` answers [`crate::base::error::Error::Corrupt`] beyond the last row.
+pub trait Rows: Send + Sync {
+    /// What is known without decoding.
+    fn meta(&self) -> &ChunkMeta;
+    /// All ids, rising.
+    fn ids(&self) -> Result<&[u64]>;
+    /// All times, in the order of the ids.
+    fn times(&self) -> Result<&[Timestamp]>;
+    /// A row's severity.
+    fn severity(&self, row: usize) -> Result<Option<Severity>>;
+    /// A row's host.
+    fn host(&self, row: usize) -> Result<&str>;
+    /// A row's app.
+    fn app(&self, row: usize) -> Result<&str>;
+    /// A row's message.
+    fn message(&self, row: usize) -> Result<&str>;
+    /// A row's fields.
+    fn fields(&self, row: usize) -> Result<&[Field]>;
+    /// The whole record.
+    fn record(&self, row: usize) -> Result<Arc<Record>>;
+    /// Bytes it holds in memory now, for the cache's budget.
+    fn weight(&self) -> usize;
+}

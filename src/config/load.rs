@@ -1,0 +1,1 @@
+//! File < environment < flags, to a checked [`super::Config`] or all problems at once.

@@ -1,0 +1,123 @@
+//! What can be set: one struct a section, with the default and unit of every key (contract 2).
+//!
+//! Floor 1. Nothing below this folder sees raw text; `load` turns file, environment and flags into
+//! a [`Config`] or into a list of all problems at once.
+
+pub mod load;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::base::time::Zone;
+
+/// The configuration in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `data_dir`: everything that is written is below it. Default `./shirabe-data`.
+    pub data_dir: PathBuf,
+    /// `time_zone`: for senders' times that carry none. Default `UTC`.
+    pub time_zone: Zone,
+    /// `memory`: budget of the whole process, bytes. Default 25 % of the machine's or cgroup's.
+    pub memory_bytes: u64,
+    /// `[http]`.
+    pub http: Http,
+    /// `[[syslog]]`: as many as wanted; one on 127.0.0.1:5514 by default.
+    pub syslog: Vec<Syslog>,
+    /// `[[forward]]`: as many as wanted; one on 127.0.0.1:24224 by default.
+    pub forward: Vec<Forward>,
+    /// `[auth]`.
+    pub auth: Auth,
+}
+
+/// `[http]`: the API and the page.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// `http.listen`. Default `127.0.0.1:8514`.
+    pub listen: SocketAddr,
+    /// `http.hosts`: names besides loopback ones that a loopback listener answers to.
+    pub hosts: Vec<String>,
+}
+
+/// A way in for lines over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// A plain stream.
+    Tcp,
+    /// TLS over TCP; needs `cert` and `key`, and a port of its own.
+    Tls,
+}
+
+/// One `[[syslog]]`.
+#[derive(Clone, Debug)]
+pub struct Syslog {
+    /// `name`: in `via.listener`, counters and `listening` lines. Default `syslog`.
+    pub name: String,
+    /// `listen`. Default `127.0.0.1:5514`.
+    pub listen: SocketAddr,
+    /// `transport`. Default `["udp", "tcp"]`.
+    pub transport: Vec<Transport>,
+    /// `encoding`: what bytes that are not UTF-8 are tried as; `None` for UTF-8 only.
+    pub encoding: Option<&'static encoding_rs::Encoding>,
+    /// `time_zone` of this listener; the global one by default.
+    pub time_zone: Zone,
+    /// `cert`, `key`, `client_ca`.
+    pub tls: Option<Tls>,
+}
+
+/// One `[[forward]]`.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// `name`. Default `forward`.
+    pub name: String,
+    /// `listen`. Default `127.0.0.1:24224`; TCP, and UDP for heartbeats.
+    pub listen: SocketAddr,
+    /// `shared_key`: with it a handshake is asked for.
+    pub shared_key: Option<String>,
+    /// `self_hostname`: how we call ourselves in the handshake. Default: the machine's name.
+    pub self_hostname: String,
+    /// `users`: who may send; empty: nobody is asked.
+    pub users: Vec<User>,
+    /// `cert`, `key`, `client_ca`: TLS instead of plain TCP (no heartbeats then).
+    pub tls: Option<Tls>,
+}
+
+/// A user of the forward handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// `name`.
+    pub name: String,
+    /// `password`.
+    pub password: String,
+}
+
+/// Files of a TLS listener, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// `cert`: our chain.
+    pub cert: PathBuf,
+    /// `key`: our private key.
+    pub key: PathBuf,
+    /// `client_ca`: with it clients must show a certificate signed by one of these.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[auth]`: who may ask and send over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// `auth.mode`: `token` (default) or `none`.
+    pub mode: AuthMode,
+    /// `auth.token`, or the content of `auth.token_file`; without it nothing is asked on loopback.
+    pub token: Option<String>,
+}
+
+/// `auth.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthMode {
+    /// A token is asked for where one is set; without one only loopback is listened on.
+    #[default]
+    Token,
+    /// Nothing is asked, anywhere.
+    None,
+}

@@ -1,0 +1,5 @@
+//! Calls [`shirabe::cli`].
+
+fn main() -> std::process::ExitCode {
+    shirabe::cli::main()
+}

@@ -1,0 +1,200 @@
+//! From text to answers: parse, plan, scan a snapshot of the store.
+//!
+//! Floor 3. *Invariant:* writes nothing, knows no HTTP. Every answer is exact, and says how far it
+//! came where its budget ended first.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::base::error::{QueryError, Result};
+use crate::base::machine::Clock;
+use crate::base::record::Record;
+use crate::base::time::{TimeRange, Timestamp, Zone};
+use crate::store::Snapshot;
+
+/// A query that reads; prints back to text that parses to the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {}
+
+/// What the meaning of a query depends on besides its text.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// What `now` and `-15m` count from.
+    pub now: Timestamp,
+    /// Zone of `today`, `yesterday 17:30` and dates without a zone.
+    pub zone: Zone,
+}
+
+impl Query {
+    /// Reads the language of `shared/design/query.md` (see `LANGUAGE.md`).
+    pub fn parse(text: &str, context: &Context) -> Result<Self, QueryError> {
+        let _ = (text, context);
+        unimplemented!("lead: query")
+    }
+
+    /// `since:` and `until:` of the text; [`TimeRange::ALL`] without them.
+    pub fn range(&self) -> TimeRange {
+        unimplemented!("lead: query")
+    }
+
+    /// Does it hold for this record? What the live tail asks. Does not look at the range.
+    pub fn matches(&self, record: &Record) -> bool {
+        let _ = record;
+        unimplemented!("lead: query")
+    }
+
+    /// Byte ranges of `text` (a message) that the query's terms found, rising, not overlapping.
+    pub fn highlights(&self, text: &str) -> Vec<std::ops::Range<usize>> {
+        let _ = text;
+        unimplemented!("lead: query")
+    }
+}
+
+/// Reads a time parameter: RFC 3339, epoch (s, ms, µs, ns by size), `now`, `now-15m`, `-15m`,
+/// `today`, `yesterday 17:30`, a date, a date and time in the context's zone.
+pub fn parse_time(text: &str, context: &Context) -> Option<Timestamp> {
+    let _ = (text, context);
+    unimplemented!("lead: query")
+}
+
+/// How much a query may cost, and how it is told to stop.
+#[derive(Clone)]
+pub struct Budget {
+    /// Measures the time.
+    pub clock: Arc<dyn Clock>,
+    /// `clock.monotonic()` at which it must end; `None`: no time budget.
+    pub deadline: Option<Duration>,
+    /// Set when nobody waits any more.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// Newest or oldest first, by (time, id).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Newest first.
+    #[default]
+    Desc,
+    /// Oldest first.
+    Asc,
+}
+
+/// Where a page ended: the next one starts behind it. Printed as an opaque text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Time of the last record that was given.
+    pub time: Timestamp,
+    /// Its id.
+    pub id: u64,
+    /// Largest id that was visible when the first page was asked; later records are no part of it.
+    pub last_id: u64,
+}
+
+/// An answer, and how sure it is.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// What was asked for.
+    pub value: T,
+    /// `None`: complete. Otherwise why and how far, as a sentence for `partial`.
+    pub partial: Option<String>,
+    /// How it was found; always collected, shown when asked for.
+    pub explain: Explain,
+}
+
+/// What a query did (query.md 5).
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Explain {
+    /// The tree as it was read, printed.
+    pub query: String,
+    /// Chunks in the snapshot.
+    pub chunks: usize,
+    /// Left out by time.
+    pub pruned_by_time: usize,
+    /// Left out by index or filter.
+    pub pruned_by_index: usize,
+    /// Opened.
+    pub scanned: usize,
+    /// Rows that were looked at.
+    pub rows: u64,
+}
+
+/// A page of records.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// In the order asked for.
+    pub records: Vec<Arc<Record>>,
+    /// For the next page; `None`: this was the last.
+    pub next: Option<Cursor>,
+}
+
+/// Records by (time, id); `range` is intersected with the query's own.
+pub fn search(
+    snapshot: &Snapshot,
+    query: &Query,
+    range: TimeRange,
+    order: Order,
+    limit: usize,
+    cursor: Option<Cursor>,
+    budget: &Budget,
+) -> Result<Answer<Page>> {
+    let _ = (snapshot, query, range, order, limit, cursor, budget);
+    unimplemented!("lead: query")
+}
+
+/// How many there are.
+pub fn count(
+    snapshot: &Snapshot,
+    query: &Query,
+    range: TimeRange,
+    budget: &Budget,
+) -> Result<Answer<u64>> {
+    let _ = (snapshot, query, range, budget);
+    unimplemented!("lead: query")
+}
+
+/// How a histogram is cut.
+#[derive(Clone, Debug)]
+pub enum Buckets {
+    /// About so many, of a round width.
+    About(usize),
+    /// Of this width.
+    Every(Duration),
+}
+
+/// Counts over time.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    /// Width of a bucket, milliseconds.
+    pub interval_ms: u64,
+    /// Oldest first, empty ones included.
+    pub buckets: Vec<Bucket>,
+    /// All of them together.
+    pub total: u64,
+}
+
+/// One bucket.
+#[derive(Clone, Debug, Default)]
+pub struct Bucket {
+    /// Its first instant, a multiple of the width on the clocks of the context's zone.
+    pub time: Timestamp,
+    /// Records in it.
+    pub count: u64,
+    /// By value of the `by` field: the ten most frequent of the whole answer, then `other`.
+    pub by: Vec<(String, u64)>,
+}
+
+/// Counts over time, by a field where one is named (`severity`, `host`, `app`, or any).
+///
+/// A range that is open at an end is cut to the records that are there.
+pub fn histogram(
+    snapshot: &Snapshot,
+    query: &Query,
+    range: TimeRange,
+    buckets: &Buckets,
+    by: Option<&str>,
+    context: &Context,
+    budget: &Budget,
+) -> Result<Answer<Histogram>> {
+    let _ = (snapshot, query, range, buckets, by, context, budget);
+    unimplemented!("lead: query")
+}
