@@ -1,1 +1,5 @@
-//! The one integration binary. Each module is one subject; the order is the road of a record.
+//! The one integration binary. Each module is one subject, in the order of a record's road.
+
+mod support; // the built program on free ports, a small HTTP client, waiting without sleeping for luck
+
+mod house; // floors, doors and names of the source itself
