@@ -10,6 +10,8 @@
 //! | fluent-forward | `forward` (msgpack arrays) | `forward`, `json` for the mapping of keys |
 //! | HTTP, import | `lines` (LF), `json` (objects) | `lines`, `json` |
 
+pub mod frame;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
