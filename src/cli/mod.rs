@@ -2,6 +2,8 @@
 //!
 //! Floor 6. *Invariant:* no logic worth a unit test.
 
+mod demo;
+
 use std::process::ExitCode;
 
 /// Runs the program.

@@ -3,3 +3,4 @@
 mod support; // the built program on free ports, a small HTTP client, waiting without sleeping for luck
 
 mod house; // floors, doors and names of the source itself
+mod senders; // real programs: logger, rsyslog, syslog-ng, fluent loggers, curl

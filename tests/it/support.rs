@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take before a test gives up; generous, since CI machines stall.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server. Killed (SIGKILL) when dropped.
-pub struct Server {
-    pub child: Child,
-    pub dir: PathBuf,
-    pub listening: Value,
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) dir: PathBuf,
+    pub(crate) listening: Value,
     config: String,
     keep: Option<tempfile::TempDir>,
 }
 
 impl Server {
     /// On free ports, with nothing configured.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with_config("")
     }
 
     /// On free ports, with a configuration file of this content. Sections that listen must say
     /// port 0 themselves when they are named here.
-    pub fn with_config(config: &str) -> Self {
+    pub(crate) fn with_config(config: &str) -> Self {
         let keep = tempfile::tempdir().expect("a temporary directory");
         let dir = keep.path().join("data");
         Self::launch(dir, config.to_owned(), Some(keep))
@@ -63,12 +63,12 @@ impl Server {
     }
 
     /// Base of all HTTP addresses, without a slash at its end.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.listening["http"].as_str().expect("an HTTP address").to_owned()
     }
 
     /// `address:port` of a listener.
-    pub fn address(&self, name: &str, transport: &str) -> String {
+    pub(crate) fn address(&self, name: &str, transport: &str) -> String {
         self.listening["listeners"]
             .as_array()
             .into_iter()
@@ -80,19 +80,19 @@ impl Server {
     }
 
     /// Its port alone.
-    pub fn port(&self, name: &str, transport: &str) -> String {
+    pub(crate) fn port(&self, name: &str, transport: &str) -> String {
         self.address(name, transport).rsplit(':').next().unwrap_or_default().to_owned()
     }
 
     /// Status and body of a GET.
-    pub fn get(&self, path: &str) -> (u16, Vec<u8>) {
+    pub(crate) fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let mut answer = agent().get(format!("{}{path}", self.url())).call().expect("an answer");
         let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec().expect("a body");
         (answer.status().as_u16(), body)
     }
 
     /// The JSON of a GET that must succeed.
-    pub fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
         let text = String::from_utf8_lossy(&body);
         assert_eq!(status, 200, "GET {path}: {text}");
@@ -100,7 +100,7 @@ impl Server {
     }
 
     /// Status and JSON (or null) of a POST.
-    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, content_type: &str, body: &[u8]) -> (u16, Value) {
         let mut answer = agent()
             .post(format!("{}{path}", self.url()))
             .content_type(content_type)
@@ -111,13 +111,13 @@ impl Server {
     }
 
     /// The exact count of a query.
-    pub fn count(&self, q: &str) -> u64 {
+    pub(crate) fn count(&self, q: &str) -> u64 {
         let q = urlencode(q);
         self.json(&format!("/api/v1/count?q={q}"))["count"].as_u64().expect("a count")
     }
 
     /// Waits until a query counts `n`; panics with what it counts when patience ends.
-    pub fn wait_count(&self, q: &str, n: u64) {
+    pub(crate) fn wait_count(&self, q: &str, n: u64) {
         let mut last = 0;
         let arrived = eventually(|| {
             last = self.count(q);
@@ -127,7 +127,7 @@ impl Server {
     }
 
     /// All records of a query by following the cursor, oldest first.
-    pub fn all(&self, q: &str, limit: usize) -> Vec<Value> {
+    pub(crate) fn all(&self, q: &str, limit: usize) -> Vec<Value> {
         let mut records = Vec::new();
         let mut cursor = String::new();
         loop {
@@ -142,13 +142,13 @@ impl Server {
     }
 
     /// Closes what is open into segments.
-    pub fn seal(&self) {
+    pub(crate) fn seal(&self) {
         let (status, answer) = self.post("/api/v1/seal", "application/json", b"");
         assert_eq!(status, 200, "{answer}");
     }
 
     /// `kill -9`, then a new start on the same directory.
-    pub fn kill_and_restart(mut self) -> Self {
+    pub(crate) fn kill_and_restart(mut self) -> Self {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
         let (dir, config, keep) = (self.dir.clone(), self.config.clone(), self.keep.take());
@@ -157,7 +157,7 @@ impl Server {
     }
 
     /// SIGTERM; the exit code, once it has stopped.
-    pub fn stop(&mut self) -> Option<i32> {
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
         assert!(sent.success());
@@ -183,7 +183,7 @@ impl Drop for Server {
 }
 
 /// The built program, with no setting of this machine in its environment.
-pub fn shirabe() -> Command {
+pub(crate) fn shirabe() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shirabe"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SHIRABE_")) {
         command.env_remove(name);
@@ -193,7 +193,7 @@ pub fn shirabe() -> Command {
 
 #[expect(clippy::disallowed_methods, reason = "tests live on the real machine")]
 /// Asks again and again until it is so, or [`PATIENCE`] ends.
-pub fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
+pub(crate) fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         if is_so() {
@@ -205,7 +205,7 @@ pub fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
 }
 
 /// Percent-encodes everything but unreserved characters.
-pub fn urlencode(text: &str) -> String {
+pub(crate) fn urlencode(text: &str) -> String {
     text.bytes()
         .map(|b| match b {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -217,12 +217,12 @@ pub fn urlencode(text: &str) -> String {
 }
 
 /// A file of this repository.
-pub fn repository(path: &str) -> PathBuf {
+pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The corpora of real log files beside the checkout; says loudly when they are not there.
-pub fn corpora() -> Option<PathBuf> {
+pub(crate) fn corpora() -> Option<PathBuf> {
     let dir = std::env::var_os("SHIRABE_CORPORA")
         .map_or_else(|| repository("../shared/data/corpora"), PathBuf::from);
     if dir.is_dir() {
