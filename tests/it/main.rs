@@ -2,5 +2,6 @@
 
 mod support; // the built program on free ports, a small HTTP client, waiting without sleeping for luck
 
+mod corpora;
 mod house; // floors, doors and names of the source itself
-mod senders; // real programs: logger, rsyslog, syslog-ng, fluent loggers, curl
+mod senders; // real programs: logger, rsyslog, syslog-ng, fluent loggers, curl // real log files, imported and compared byte for byte
