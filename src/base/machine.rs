@@ -3,6 +3,8 @@
 //! Everything above asks these traits, so that `sim` can stand in with a crash at the n-th sync,
 //! a torn write, a full disk. `std::fs` and `Instant::now` are used in this file only.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,4 +78,51 @@ pub trait AppendFile: Send {
     fn append(&mut self, bytes: &[u8]) -> Result<()>;
     /// Returns once all that was appended is on the medium. After an error nothing may be assumed.
     fn sync(&mut self) -> Result<()>;
+}
+
+/// A whole file that is not below the data directory: configuration, certificates, `/proc`.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
+}
+
+/// A file to be read once from its start: what `import` is given.
+pub fn open_to_read(path: &Path) -> io::Result<(Box<dyn io::Read + Send>, u64)> {
+    #[expect(clippy::disallowed_types, reason = "read once, outside of the data directory")]
+    let file = fs::File::open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    Ok((Box::new(file), meta.len()))
+}
+
+/// How the machine calls itself.
+pub fn hostname() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = text.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+/// Memory that this process may use, bytes: the machine's, or its cgroup's where that is less.
+/// 1 GiB where nothing says.
+pub fn memory_bytes() -> u64 {
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let meminfo = read(Path::new("/proc/meminfo"));
+    let machine = meminfo
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok()
+        })
+        .map_or(1 << 30, |kib: u64| kib << 10);
+    // Version 2 names the group behind `0::`; limits of all groups above it hold too. In a
+    // container the group is often the root of what can be seen.
+    let groups = read(Path::new("/proc/self/cgroup"));
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let root = Path::new("/sys/fs/cgroup");
+    Path::new(own.trim_start_matches('/'))
+        .ancestors()
+        .map(|group| root.join(group).join("memory.max"))
+        .chain([root.join("memory/memory.limit_in_bytes")])
+        .filter_map(|path| read(&path).trim().parse::<u64>().ok())
+        .fold(machine, u64::min)
 }

@@ -4,6 +4,7 @@
 //! a [`Config`] or into a list of all problems at once.
 
 pub mod load;
+mod tree;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
