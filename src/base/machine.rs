@@ -3,14 +3,19 @@
 //! Everything above asks these traits, so that `sim` can stand in with a crash at the n-th sync,
 //! a torn write, a full disk. `std::fs` and `Instant::now` are used in this file only.
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::time::Timestamp;
+
+/// What [`Disk::replace`] adds to a name for the file that it writes first; after a crash one may
+/// be left behind, and means nothing.
+pub const TEMP_SUFFIX: &str = ".tmp";
 
 /// What time it is.
 pub trait Clock: Send + Sync {
@@ -125,4 +130,299 @@ pub fn memory_bytes() -> u64 {
         .chain([root.join("memory/memory.limit_in_bytes")])
         .filter_map(|path| read(&path).trim().parse::<u64>().ok())
         .fold(machine, u64::min)
+}
+
+/// The machine's own clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Counts [`Clock::monotonic`] from now on.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock that all others take")]
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock that all others take")]
+    fn now(&self) -> Timestamp {
+        let since = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
+        match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => Timestamp(since(after)),
+            Err(before) => Timestamp(-since(before.duration())),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock that all others take")]
+    fn monotonic(&self) -> Duration {
+        Instant::now().duration_since(self.start)
+    }
+}
+
+/// The machine's own files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn create_dir_all(&self, path: &Path) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut at = path;
+        while !at.is_dir() {
+            missing.push(at);
+            match at.parent().filter(|p| !p.as_os_str().is_empty()) {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        for dir in missing.into_iter().rev() {
+            match fs::create_dir(dir) {
+                Ok(()) => sync_parent(dir)?,
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("create the directory", dir, e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<DirEntry>> {
+        let fail = |e| Error::io("list", path, e);
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(fail(e)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(fail)?;
+            let meta = match entry.metadata() {
+                Ok(meta) => meta,
+                // Gone since the directory was read.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Error::io("look at", entry.path(), e)),
+            };
+            found.push(DirEntry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                is_dir: meta.is_dir(),
+                len: meta.len(),
+            });
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        fs::read(path).map_err(|e| Error::io("read", path, e))
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<dyn ReadAt>> {
+        let fail = |e| Error::io("open", path, e);
+        let file = OpenOptions::new().read(true).open(path).map_err(fail)?;
+        let len = file.metadata().map_err(fail)?.len();
+        Ok(Arc::new(SystemFile { file, path: path.to_owned(), len }))
+    }
+
+    fn create(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
+        // O_APPEND, so that after a `truncate` the next bytes stand at the new end.
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(path)
+            .map_err(|e| Error::io("create", path, e))?;
+        sync_parent(path)?;
+        Ok(Box::new(SystemAppend { file, path: path.to_owned() }))
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(TEMP_SUFFIX);
+        let temp = path.with_file_name(name);
+        let fail = |op| move |e| Error::io(op, path, e);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temp)
+            .map_err(fail("create"))?;
+        let written = file
+            .write_all(content)
+            .map_err(fail("write"))
+            .and_then(|()| file.sync_all().map_err(fail("sync")));
+        if let Err(e) = written {
+            // Leaves no half file behind on a full disk; if that fails too, the next replace does.
+            drop(fs::remove_file(&temp));
+            return Err(e);
+        }
+        self.rename(&temp, path)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the directories are synced right here")]
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|e| Error::io("rename", from, e))?;
+        sync_parent(to)?;
+        if from.parent() == to.parent() { Ok(()) } else { sync_parent(from) }
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn truncate(&self, path: &Path, len: u64) -> Result<()> {
+        let fail = |e| Error::io("truncate", path, e);
+        let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
+        file.set_len(len).map_err(fail)?;
+        file.sync_all().map_err(fail)
+    }
+
+    fn free_bytes(&self, path: &Path) -> Result<u64> {
+        let stat = rustix::fs::statvfs(path).map_err(|e| Error::io("measure", path, e.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
+        let fail = |e| Error::io("lock", path, e);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(path).ok().and_then(|t| t.trim().parse().ok());
+                let path = path.parent().unwrap_or(path).to_owned();
+                return Err(Error::InUse { path, pid });
+            }
+            Err(TryLockError::Error(e)) => return Err(fail(e)),
+        }
+        file.set_len(0).map_err(fail)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(fail)?;
+        Ok(Box::new(file))
+    }
+}
+
+/// Makes the name of `path` durable in its directory.
+fn sync_parent(path: &Path) -> Result<()> {
+    let parent = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    let fail = |e| Error::io("sync the directory", parent, e);
+    OpenOptions::new().read(true).open(parent).map_err(fail)?.sync_all().map_err(fail)
+}
+
+#[expect(clippy::disallowed_types, reason = "this is the Disk that all others take")]
+struct SystemFile {
+    file: fs::File,
+    path: PathBuf,
+    len: u64,
+}
+
+impl ReadAt for SystemFile {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, len: usize) -> Result<Vec<u8>> {
+        // A damaged length must not become an allocation.
+        if at.checked_add(len as u64).is_none_or(|end| end > self.len) {
+            let what = format!("{len} bytes at {at} lie beyond its end at {}", self.len);
+            return Err(Error::corrupt(self.path.display().to_string(), what));
+        }
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, at).map_err(|e| Error::io("read", &self.path, e))?;
+        Ok(bytes)
+    }
+}
+
+#[expect(clippy::disallowed_types, reason = "this is the Disk that all others take")]
+struct SystemAppend {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl AppendFile for SystemAppend {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_made_read_replaced_and_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = SystemDisk;
+        let deep = dir.path().join("a/b/c");
+        disk.create_dir_all(&deep).unwrap();
+        disk.create_dir_all(&deep).unwrap();
+        let path = deep.join("one");
+        let mut file = disk.create(&path).unwrap();
+        assert!(disk.create(&path).is_err());
+        file.append(b"hello ").unwrap();
+        file.append(b"world").unwrap();
+        file.sync().unwrap();
+        disk.truncate(&path, 5).unwrap();
+        file.append(b"!").unwrap();
+        assert_eq!(disk.read(&path).unwrap(), b"hello!");
+        let open = disk.open(&path).unwrap();
+        assert_eq!((open.len(), open.is_empty()), (6, false));
+        assert_eq!(open.read_at(1, 4).unwrap(), b"ello");
+        assert!(matches!(open.read_at(3, 4), Err(Error::Corrupt { .. })));
+        assert!(matches!(open.read_at(u64::MAX, 4), Err(Error::Corrupt { .. })));
+        disk.replace(&path, b"new").unwrap();
+        assert_eq!(disk.read(&path).unwrap(), b"new");
+        disk.rename(&path, &dir.path().join("two")).unwrap();
+        assert!(disk.list(&deep).unwrap().is_empty());
+        let names: Vec<_> = disk.list(dir.path()).unwrap();
+        assert_eq!(names[0], DirEntry { name: "a".into(), is_dir: true, len: names[0].len });
+        assert_eq!(names[1], DirEntry { name: "two".into(), is_dir: false, len: 3 });
+        disk.remove(&dir.path().join("two")).unwrap();
+        disk.remove(&dir.path().join("two")).unwrap();
+        assert!(disk.list(&dir.path().join("none")).unwrap().is_empty());
+        assert!(disk.free_bytes(dir.path()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_lock_is_exclusive_names_its_holder_and_ends_when_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = SystemDisk.lock(&path).unwrap();
+        match SystemDisk.lock(&path).map(drop) {
+            Err(Error::InUse { path, pid }) => {
+                assert_eq!((path.as_path(), pid), (dir.path(), Some(std::process::id())));
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        drop(SystemDisk.lock(&path).unwrap());
+    }
+
+    #[test]
+    fn the_clock_is_of_this_century_and_does_not_go_back() {
+        let clock = SystemClock::new();
+        assert!(clock.now() > Timestamp::parse_rfc3339("2024-01-01T00:00:00Z").unwrap());
+        let first = clock.monotonic();
+        assert!(clock.monotonic() >= first);
+    }
 }
