@@ -84,6 +84,9 @@ pub enum Refusal {
     /// Less than the floor is free, or the disk said it is full.
     #[error("the disk is full")]
     DiskFull,
+    /// More is asked than there are threads to answer; senders are not concerned.
+    #[error("more is asked than can be answered")]
+    TooManyReaders,
 }
 
 /// A query that does not read: where, and what would.

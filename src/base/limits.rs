@@ -75,3 +75,30 @@ pub const QUEUE_BYTES_MAX: usize = 128 << 20;
 
 /// Bytes that must stay free on the disk; below it nothing is accepted (engine.md, retention).
 pub const DISK_FREE_FLOOR_BYTES: u64 = 1 << 30;
+
+/// Queries that are worked on at once; one more waits, and is refused when its time budget ends
+/// before a place is free. Each keeps a core and some opened chunks.
+pub const QUERIES_AT_ONCE_MAX: usize = 8;
+
+/// Largest form of a query call, bytes: a query of the longest text, every byte of it escaped.
+pub const FORM_BYTES_MAX: usize = 4 * QUERY_BYTES_MAX;
+
+/// Most buckets of a histogram that one may ask for; more than a screen has columns.
+pub const BUCKETS_MAX: usize = 2_000;
+
+/// Live readers at once; one more is refused (503).
+pub const TAILS_MAX: usize = 256;
+
+/// Records that wait for one live reader; beyond it they are skipped, counted, and it is told.
+pub const TAIL_QUEUE_RECORDS_MAX: usize = 10_000;
+
+/// Weight of what waits for one live reader, bytes.
+pub const TAIL_QUEUE_BYTES_MAX: usize = 16 << 20;
+
+/// Silence after which a live reader gets a comment, seconds, so that proxies keep the line open
+/// (contract 4).
+pub const TAIL_COMMENT_SECONDS: u64 = 15;
+
+/// How long answers may go on after the server was told to stop, seconds; the rest of the ten that
+/// contract 1 allows is for the store's last sync.
+pub const STOP_SECONDS_MAX: u64 = 5;

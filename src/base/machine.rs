@@ -365,6 +365,14 @@ impl AppendFile for SystemAppend {
     }
 }
 
+/// Memory that this process holds in RAM, bytes; `None` where the system does not say.
+pub fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let number = kilobytes.trim().strip_suffix("kB")?.trim();
+    number.parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

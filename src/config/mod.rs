@@ -30,6 +30,20 @@ pub struct Config {
     pub auth: Auth,
 }
 
+/// What is bound really (contract 2): one line on standard output, one entry of `listening.json`,
+/// and the address in the page's snippets.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Bound {
+    /// Name of the listener from the configuration.
+    pub name: String,
+    /// `syslog`, `forward`, …
+    pub protocol: String,
+    /// `udp`, `tcp` or `tls`.
+    pub transport: String,
+    /// The address with the port that the system gave.
+    pub address: SocketAddr,
+}
+
 /// `[http]`: the API and the page.
 #[derive(Clone, Debug)]
 pub struct Http {

@@ -1,3 +1,239 @@
 //! From answers to HTTP: the API, the pages, the live stream.
 //!
 //! Floor 5. *Invariant:* knows nothing of `ingest`; `cli` merges its routes into ours.
+//!
+//! A request passes, from the outside in: [`guard::count`] (status counter, security headers) →
+//! panic catcher → compression → [`guard::check`] (foreign pages, token) → its handler. A handler
+//! reads [`params::Params`], hands the work to [`State::ask`], which runs it on a blocking thread
+//! within a budget, and answers JSON; whatever fails on the way is a [`Problem`].
+//!
+//! | file | noun |
+//! |---|---|
+//! | `params` | the parameters of a call, from its address or its form |
+//! | `guard` | who may ask: origin, host, token, the login form |
+//! | `search` | search, count, histogram |
+//! | `records` | records by id, their bytes |
+//! | `record_json` | one record as contract 3 prints it |
+//! | `tail` | the live stream |
+//! | `admin` | sources, seal, health, metrics |
+//! | `pages` | the viewer |
+
+pub mod guard;
+pub mod pages;
+pub mod params;
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
+use tokio::sync::{Semaphore, watch};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use crate::base::error::{Error, Refusal};
+use crate::base::limits::{
+    FORM_BYTES_MAX, QUERIES_AT_ONCE_MAX, QUERY_SECONDS_MAX, STOP_SECONDS_MAX,
+};
+use crate::base::machine::Clock;
+use crate::base::metrics::Metrics;
+use crate::config::{Bound, Config};
+use crate::query::Budget;
+use crate::reply::{Problem, panicked};
+use crate::store::{Snapshot, Store};
+use crate::watch::tail::Hub;
+
+/// What all handlers share; cheap to clone.
+#[derive(Clone)]
+pub struct State(Arc<Shared>);
+
+/// What a [`State`] is made of.
+pub struct Parts {
+    /// Where the records are.
+    pub store: Arc<Store>,
+    /// What the store's commit hook publishes to.
+    pub hub: Arc<Hub>,
+    /// What everybody counts in.
+    pub metrics: Arc<Metrics>,
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// What `now` is.
+    pub clock: Arc<dyn Clock>,
+    /// What is bound really, for the snippets of the first page.
+    pub bound: Vec<Bound>,
+    /// The address of our own listener, with the port that the system gave.
+    pub http: SocketAddr,
+}
+
+/// [`Parts`], and what belongs to a running server only.
+pub struct Shared {
+    /// What it was made of.
+    parts: Parts,
+    /// Who may ask.
+    guard: guard::Guard,
+    /// Places for queries that are worked on.
+    places: Arc<Semaphore>,
+    /// `true` once the server was told to stop.
+    stopping: watch::Sender<bool>,
+}
+
+impl Deref for State {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0.parts
+    }
+}
+
+impl State {
+    /// The state of a server that runs.
+    pub fn new(parts: Parts) -> Self {
+        let guard = guard::Guard::new(&parts.config, parts.http);
+        let places = Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX));
+        Self(Arc::new(Shared { parts, guard, places, stopping: watch::Sender::new(false) }))
+    }
+
+    /// Tells the server to stop: no more connections, live streams end, queries end soon.
+    pub fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    /// Returns once [`State::stop`] was called.
+    pub async fn stopped(&self) {
+        let mut stopping = self.0.stopping.subscribe();
+        // The sender lives in `self`, so that waiting ends with the value only.
+        drop(stopping.wait_for(|stop| *stop).await);
+    }
+
+    /// Version of this program, as `--version` prints it.
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    pub(crate) fn guard(&self) -> &guard::Guard {
+        &self.0.guard
+    }
+
+    /// Runs a question over what is visible now on a blocking thread, with a budget of
+    /// [`QUERY_SECONDS_MAX`]; told to stop when the client goes or the server stops.
+    ///
+    /// Where all places are taken it waits for one, within the same budget, then answers 503.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Snapshot, &Budget) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let deadline = self.clock.monotonic() + Duration::from_secs(QUERY_SECONDS_MAX);
+        self.work(Some(deadline), work).await
+    }
+
+    /// As [`State::ask`], with no time budget.
+    pub(crate) async fn ask_for_ever<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Snapshot, &Budget) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.work(None, work).await
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        deadline: Option<Duration>,
+        work: impl FnOnce(&Snapshot, &Budget) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let patience = Duration::from_secs(QUERY_SECONDS_MAX);
+        let place = Arc::clone(&self.0.places).acquire_owned();
+        let Ok(Ok(place)) = tokio::time::timeout(patience, place).await else {
+            return Err(Error::Busy(Refusal::TooManyReaders).into());
+        };
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let gone = CancelOnDrop(Arc::clone(&cancelled));
+        let budget = Budget { clock: Arc::clone(&self.clock), deadline, cancelled };
+        let store = Arc::clone(&self.store);
+        let mut task = tokio::task::spawn_blocking(move || {
+            let answer = work(&store.snapshot(), &budget);
+            drop(place);
+            answer
+        });
+        let joined = tokio::select! {
+            joined = &mut task => joined,
+            () = self.soon_after_stop() => {
+                gone.0.store(true, Ordering::Relaxed);
+                task.await
+            }
+        };
+        drop(gone);
+        match joined {
+            Ok(answer) => answer,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Closed.into()),
+            },
+        }
+    }
+
+    async fn soon_after_stop(&self) {
+        self.stopped().await;
+        tokio::time::sleep(Duration::from_secs(STOP_SECONDS_MAX) / 2).await;
+    }
+}
+
+/// Tells a query to stop when nobody waits for it any more: hyper drops a handler's future when
+/// its client goes.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Everything under one roof; `extra` are routes of others (ingest's), behind the same guard. They
+/// bound their bodies themselves.
+pub fn router(state: &State, extra: Router) -> Router {
+    let own = Router::new()
+        .merge(pages::routes())
+        .merge(guard::routes())
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX));
+    own.with_state(state.clone())
+        .merge(extra)
+        .fallback(no_such_address)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(state.clone(), guard::check))
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| panicked(&*panic)))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::count))
+}
+
+/// Answers on a listener until [`State::stop`]; then accepts no more, lets what is pending end for
+/// [`STOP_SECONDS_MAX`], and returns.
+pub async fn run(
+    listener: tokio::net::TcpListener,
+    state: State,
+    router: Router,
+) -> io::Result<()> {
+    let stop = state.clone();
+    let serving = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stop.stopped().await })
+        .into_future();
+    let late = async {
+        state.stopped().await;
+        tokio::time::sleep(Duration::from_secs(STOP_SECONDS_MAX)).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = late => Ok(()),
+    }
+}
+
+async fn no_such_address(uri: Uri) -> Problem {
+    Problem::not_found(format!("such address: {}", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not answer {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
