@@ -22,6 +22,10 @@ pub const NAME_BYTES_MAX: usize = 1_024;
 /// since a wrong time zone is at most 14 h off.
 pub const FUTURE_SKEW_MAX_S: i64 = 86_400;
 
+/// How far ahead a date without a year may lie before it is taken for the year before, seconds: a
+/// week, since clocks are seldom further ahead, and what is 51 weeks old seldom comes without a year.
+pub const YEAR_AHEAD_MAX_S: i64 = 7 * 86_400;
+
 /// Times before this bear `ancient-time`: 1990-01-01, before which no log was kept in these formats.
 pub const ANCIENT_TIME_S: i64 = 631_152_000;
 

@@ -7,6 +7,7 @@
 //! | `record` | one log record as it travels from decoder to screen |
 //! | `value` | the value of a field |
 //! | `time` | instants, ranges, zones, and the texts they are read from |
+//! | `written` | a date and time as somebody wrote it, and the instant that it means |
 //! | `split` | the one tokenizer |
 //! | `fold` | case, width and compatibility folding for search |
 //! | `limits` | every bound of the program with its reason |
@@ -24,3 +25,4 @@ pub mod record;
 pub mod split;
 pub mod time;
 pub mod value;
+pub mod written;

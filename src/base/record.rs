@@ -287,9 +287,9 @@ defects! {
     BadJson = "bad-json",
     /// A msgpack bin or ext that is not UTF-8; its field is base64.
     Binary = "binary",
-    /// A time with second 60; read as :59.
+    /// A time with second 60; read as the first second of the next minute.
     LeapSecond = "leap-second",
-    /// A date that its year does not have; the nearest year that has it was taken.
+    /// A date that its year does not have: the last year that has it was taken, else our time.
     BadDate = "bad-date",
     /// More fields, or deeper ones, than the bounds; the rest is in the raw line only.
     TooManyFields = "too-many-fields",
