@@ -106,3 +106,7 @@ pub const TAIL_COMMENT_SECONDS: u64 = 15;
 /// How long answers may go on after the server was told to stop, seconds; the rest of the ten that
 /// contract 1 allows is for the store's last sync.
 pub const STOP_SECONDS_MAX: u64 = 5;
+
+/// Bytes of text or column that are packed as one zstd frame: longer windows gain little, and a
+/// damaged length cannot ask for more than this (engine.md 2.3).
+pub const PACK_FRAME_BYTES_MAX: usize = 1 << 20;

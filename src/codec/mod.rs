@@ -1,5 +1,10 @@
 #![doc = include_str!("FORMAT.md")]
 
+mod pack;
+pub mod record;
+#[cfg(test)]
+mod sample;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
