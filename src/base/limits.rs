@@ -12,6 +12,9 @@ pub const FIELDS_MAX: usize = 1_000;
 /// Deepest nesting that is flattened; what lies deeper is kept as its compact JSON text.
 pub const NESTING_MAX: usize = 64;
 
+/// Most items of an array in a field; a longer one is kept as its compact JSON text.
+pub const ARRAY_ITEMS_MAX: usize = 4_096;
+
 /// Longest field name, bytes; longer ones are cut.
 pub const FIELD_NAME_BYTES_MAX: usize = 512;
 

@@ -6,6 +6,8 @@
 //! |---|---|
 //! | `record` | one log record as it travels from decoder to screen |
 //! | `value` | the value of a field |
+//! | `flatten` | nested values to flat fields |
+//! | `json` | JSON text to flat fields |
 //! | `time` | instants, ranges, zones, and the texts they are read from |
 //! | `written` | a date and time as somebody wrote it, and the instant that it means |
 //! | `split` | the one tokenizer |
@@ -17,7 +19,9 @@
 //! | `metrics` | counters, and their Prometheus text |
 
 pub mod error;
+pub mod flatten;
 pub mod fold;
+pub mod json;
 pub mod limits;
 pub mod machine;
 pub mod metrics;

@@ -307,6 +307,16 @@ impl Defects {
         self.0 |= 1 << defect as u8;
     }
 
+    /// Adds all of `others`.
+    pub fn add_all(&mut self, others: Self) {
+        self.0 |= others.0;
+    }
+
+    /// Takes one back, e.g. `no-timestamp` once a rule has found the time.
+    pub fn remove(&mut self, defect: Defect) {
+        self.0 &= !(1 << defect as u8);
+    }
+
     /// Is it there?
     pub fn has(self, defect: Defect) -> bool {
         self.0 & (1 << defect as u8) != 0

@@ -7,10 +7,13 @@
 //! | wire | framing | reading |
 //! |---|---|---|
 //! | syslog UDP, TCP | `frame` (RFC 6587, LF, NUL) | `syslog` (RFC 5424, RFC 3164, dialects) |
-//! | fluent-forward | `forward` (msgpack arrays) | `forward`, `json` for the mapping of keys |
-//! | HTTP, import | `lines` (LF), `json` (objects) | `lines`, `json` |
+//! | fluent-forward | `forward` (msgpack arrays) | `forward`, `object` for the mapping of keys |
+//! | HTTP, import | `lines` (LF), `json` (objects) | `lines`, `json`, `object` |
 
 pub mod frame;
+pub mod json;
+pub mod lines;
+mod object;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,0 +1,123 @@
+//! Plain lines (HTTP text, `import`): every line is all message.
+//!
+//! Stands for what has no envelope at all; time, host, app and severity are derived by `refine`.
+
+use std::sync::Arc;
+
+use crate::base::limits::LINE_BYTES_MAX;
+use crate::base::record::{Defect, Defects, Line, Record};
+use crate::base::time::Timestamp;
+use crate::decode::json::Given;
+use crate::decode::{Origin, object};
+
+/// The records of a body of plain lines: ended by LF, an unended last one counts, empty ones do
+/// not (a line that is only CR is empty too).
+#[must_use]
+pub fn read_body(body: &[u8], received: Timestamp, origin: &Origin, given: &Given) -> Vec<Record> {
+    body.split(|b| *b == b'\n')
+        .filter(|line| !matches!(*line, b"" | b"\r"))
+        .map(|line| read_line(line, received, origin, given))
+        .collect()
+}
+
+/// The record of one line without its LF. A trailing CR is part of the line, not of the message.
+#[must_use]
+pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Given) -> Record {
+    let mut defects = Defects::default();
+    defects.add(Defect::NoTimestamp);
+    let raw = line.get(..LINE_BYTES_MAX).unwrap_or(line);
+    if raw.len() < line.len() {
+        defects.add(Defect::Truncated);
+    }
+    let message = raw.strip_suffix(b"\r").unwrap_or(raw);
+    let line = if std::str::from_utf8(message).is_ok() {
+        Line::spanning(raw, 0, message.len())
+    } else {
+        if !is_cut_character(message, line) {
+            defects.add(Defect::NotUtf8);
+        }
+        Line::with_message(raw, decoded(message, origin))
+    };
+    let via = origin.via("text");
+    Record {
+        id: 0,
+        time: received,
+        received,
+        host: given.host.as_deref().map_or_else(|| Arc::clone(&via.peer), object::name),
+        app: given.app.as_deref().map_or_else(|| "-".into(), object::name),
+        severity: None,
+        facility: None,
+        pid: None,
+        line,
+        fields: Vec::new(),
+        format: None,
+        via,
+        tag: None,
+        defects,
+    }
+}
+
+/// Is `message` not UTF-8 only because `line` was cut within its last character?
+fn is_cut_character(message: &[u8], line: &[u8]) -> bool {
+    message.len() < line.len()
+        && std::str::from_utf8(message)
+            .is_err_and(|e| e.error_len().is_none() && message.len() - e.valid_up_to() < 4)
+}
+
+/// Text of bytes that are not UTF-8: in the origin's encoding where it has one that fits, else
+/// with replacement characters.
+pub(super) fn decoded(bytes: &[u8], origin: &Origin) -> String {
+    if let Some(encoding) = origin.encoding {
+        if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(bytes) {
+            return text.into_owned();
+        }
+    }
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &[u8]) -> Vec<Record> {
+        let origin = Origin::new("http", "http", "10.0.0.9");
+        read_body(body, Timestamp(5), &origin, &Given::default())
+    }
+
+    #[test]
+    fn lines_are_told_apart() {
+        let cases: &[(&[u8], &[(&[u8], &str)])] = &[
+            (b"", &[]),
+            (b"\n\n\r\n", &[]),
+            (b"a\nb", &[(b"a", "a"), (b"b", "b")]),
+            (b"a\r\n b \r\r\n", &[(b"a\r", "a"), (b" b \r\r", " b \r")]),
+            (b"caf\xe9\n", &[(b"caf\xe9", "caf\u{fffd}")]),
+        ];
+        for (body, want) in cases {
+            let records = read(body);
+            let got: Vec<_> = records.iter().map(|r| (r.line.raw(), r.message())).collect();
+            assert_eq!(got, *want, "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let records = read(b"caf\xe9\nfine\n");
+        let codes = |r: &Record| r.defects.iter().map(Defect::code).collect::<Vec<_>>();
+        assert_eq!(codes(&records[0]), ["no-timestamp", "not-utf8"]);
+        assert_eq!(codes(&records[1]), ["no-timestamp"]);
+        assert_eq!((&*records[0].host, &*records[0].app), ("10.0.0.9", "-"));
+
+        let long = read("é".repeat(LINE_BYTES_MAX).as_bytes());
+        assert_eq!(codes(&long[0]), ["no-timestamp", "truncated"]);
+        assert_eq!(long[0].line.raw().len(), LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn an_encoding_is_tried() {
+        let mut origin = Origin::new("http", "http", "p");
+        origin.encoding = Some(encoding_rs::SHIFT_JIS);
+        let record = read_line(b"\x92\xb2\x82\xd7", Timestamp(5), &origin, &Given::default());
+        assert_eq!((record.message(), record.line.raw()), ("調べ", b"\x92\xb2\x82\xd7".as_slice()));
+    }
+}

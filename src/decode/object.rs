@@ -1,0 +1,139 @@
+//! An object's fields to a record: which keys are message, host, app and time (contract 3).
+//!
+//! Stands behind `json` and `forward`, which only differ in how they come to the fields. Severity
+//! is not read here: `refine/severity` knows all the ways in which senders say it.
+
+use std::sync::Arc;
+
+use memchr::memmem;
+
+use crate::base::flatten::Flat;
+use crate::base::limits::{LINE_BYTES_MAX, NAME_BYTES_MAX};
+use crate::base::record::{Defect, Line, Record, Via};
+use crate::base::time::Timestamp;
+use crate::base::value::{Field, Value};
+
+/// Keys whose string is the message, the first that is there.
+const MESSAGE: &[&str] = &["message", "log", "msg", "MESSAGE", "body", "short_message"];
+
+/// Paths of the host; the last is where OTLP says it.
+const HOST: &[&str] =
+    &["host", "hostname", "host.name", "kubernetes.host", "resource.attributes.host.name"];
+
+/// Paths of the app; the last is where OTLP says it.
+const APP: &[&str] = &[
+    "app",
+    "service.name",
+    "kubernetes.container_name",
+    "container_name",
+    "ident",
+    "SYSLOG_IDENTIFIER",
+    "resource.attributes.service.name",
+];
+
+/// What is known of a record besides its fields.
+pub(super) struct Frame<'a> {
+    /// The line as it came, not yet bounded.
+    pub(super) raw: &'a [u8],
+    /// The sender's time, where the wire says it.
+    pub(super) time: Option<Timestamp>,
+    /// Ours.
+    pub(super) received: Timestamp,
+    /// How it came.
+    pub(super) via: Arc<Via>,
+    /// The fluent tag.
+    pub(super) tag: Option<Arc<str>>,
+    /// A key to be looked at for the message before [`MESSAGE`].
+    pub(super) message_field: Option<&'a str>,
+}
+
+/// Makes a record of what `flat` has collected. `compact` gives the object as compact JSON: the
+/// message of an object that has none.
+pub(super) fn into_record(
+    frame: Frame<'_>,
+    flat: &mut Flat,
+    compact: impl FnOnce() -> String,
+) -> Record {
+    let (mut fields, mut defects) = flat.take();
+    let message = take_message(&mut fields, frame.message_field);
+    let raw = frame.raw.get(..LINE_BYTES_MAX).unwrap_or(frame.raw);
+    if raw.len() < frame.raw.len() {
+        defects.add(Defect::Truncated);
+    }
+    let line = match message {
+        Some(message) => line(raw, message),
+        None => {
+            let mut text = compact();
+            if text.len() > LINE_BYTES_MAX {
+                text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
+                defects.add(Defect::Truncated);
+            }
+            if text.as_bytes() == raw {
+                Line::spanning(raw, 0, raw.len())
+            } else {
+                Line::with_message(raw, text)
+            }
+        }
+    };
+    if frame.time.is_none() {
+        defects.add(Defect::NoTimestamp);
+    }
+    let host = first_name(&fields, HOST).unwrap_or_else(|| Arc::clone(&frame.via.peer));
+    let tag = frame.tag.filter(|tag| !tag.is_empty());
+    let app = first_name(&fields, APP).or_else(|| tag.clone()).unwrap_or_else(|| "-".into());
+    Record {
+        id: 0,
+        time: frame.time.unwrap_or(frame.received),
+        received: frame.received,
+        host,
+        app,
+        severity: None,
+        facility: None,
+        pid: None,
+        line,
+        fields,
+        format: None,
+        via: frame.via,
+        tag,
+        defects,
+    }
+}
+
+/// A name as records may bear it: cut where it is longer than a dictionary should hold.
+pub(super) fn name(text: &str) -> Arc<str> {
+    text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default().into()
+}
+
+fn take_message(fields: &mut Vec<Field>, first: Option<&str>) -> Option<Box<str>> {
+    let is_text = |f: &Field, key: &str| &*f.name == key && matches!(f.value, Value::Str(_));
+    let mut keys = first.into_iter().chain(MESSAGE.iter().copied());
+    let at = keys.find_map(|key| fields.iter().position(|f| is_text(f, key)))?;
+    match fields.remove(at).value {
+        Value::Str(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn first_name(fields: &[Field], paths: &[&str]) -> Option<Arc<str>> {
+    paths.iter().find_map(|path| {
+        let field = fields.iter().find(|f| &*f.name == *path)?;
+        match &field.value {
+            Value::Str(text) if !text.trim().is_empty() => Some(name(text)),
+            number @ (Value::Int(_) | Value::UInt(_)) => Some(number.to_string().into()),
+            _ => None,
+        }
+    })
+}
+
+/// The message as a stretch of the line where it stands there unescaped, so that it is kept once.
+fn line(raw: &[u8], message: Box<str>) -> Line {
+    let quoted = |at: &usize| {
+        let before = at.checked_sub(1).and_then(|b| raw.get(b));
+        before == Some(&b'"') && raw.get(at + message.len()) == Some(&b'"')
+    };
+    let found = memmem::find_iter(raw, message.as_bytes()).take(4).find(quoted);
+    match found {
+        Some(at) => Line::spanning(raw, at, at + message.len()),
+        None => Line::with_message(raw, message),
+    }
+}
