@@ -113,3 +113,18 @@ pub const STOP_SECONDS_MAX: u64 = 5;
 /// Bytes of text or column that are packed as one zstd frame: longer windows gain little, and a
 /// damaged length cannot ask for more than this (engine.md 2.3).
 pub const PACK_FRAME_BYTES_MAX: usize = 1 << 20;
+/// Weight of the records of one page, bytes; a page ends there however few they are, and its
+/// cursor goes on. Ten thousand lines of 1 MiB would not fit any memory.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Matching records that a resuming live reader gets at once from the store, and how many make one
+/// piece of its stream.
+pub const TAIL_PIECE_RECORDS: usize = 500;
+
+/// What a live reader looks at before others get their turn, and the size at which a piece of its
+/// stream is sent, bytes.
+pub const TAIL_PIECE_BYTES: usize = 256 << 10;
+
+/// How long a browser that showed the token stays signed in, seconds: a year, since the cookie ends
+/// with the token anyway.
+pub const COOKIE_SECONDS_MAX: u32 = 31_536_000;

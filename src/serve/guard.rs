@@ -8,21 +8,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::Router;
 use axum::extract::{Request, State as Extract};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderName, ORIGIN,
-    REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderName,
+    ORIGIN, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::base::limits::COOKIE_SECONDS_MAX;
 use crate::base::metrics::Counter;
-use crate::config::{AuthMode, Config};
+use crate::config::{Auth, AuthMode};
 use crate::reply::Problem;
-use crate::serve::State;
+use crate::serve::{State, login};
 
 /// What every page may load: its own scripts, styles and pictures, nothing inline, nothing foreign.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -57,16 +59,16 @@ struct Key {
 }
 
 impl Guard {
-    /// From the configuration and the address that is bound really.
-    pub fn new(config: &Config, http: SocketAddr) -> Self {
+    /// From `http.hosts`, `[auth]`, and the address that is bound really.
+    pub fn new(hosts: &[String], auth: &Auth, http: SocketAddr) -> Self {
         let loopback = http.ip().is_loopback();
-        let door = match (config.auth.mode, &config.auth.token) {
+        let door = match (auth.mode, &auth.token) {
             (AuthMode::None, _) => Door::Open,
             (AuthMode::Token, Some(token)) => Door::Token(Key::new(token)),
             (AuthMode::Token, None) if loopback => Door::Open,
             (AuthMode::Token, None) => Door::Shut,
         };
-        let hosts = config.http.hosts.iter().map(|h| h.to_ascii_lowercase()).collect();
+        let hosts = hosts.iter().map(|h| h.to_ascii_lowercase()).collect();
         Self { loopback, hosts, door, cookie: format!("shirabe_{}", http.port()) }
     }
 
@@ -111,8 +113,20 @@ impl Guard {
             || self.hosts.iter().any(|ours| ours == host || ours == name)
     }
 
+    /// What a browser gets for the token: a `Set-Cookie` value; `None` for a wrong token, or where
+    /// none is asked for.
+    pub(crate) fn cookie_for(&self, token: &str) -> Option<String> {
+        let Door::Token(key) = &self.door else { return None };
+        key.is(token).then(|| {
+            format!(
+                "{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_SECONDS_MAX}",
+                self.cookie, key.cookie
+            )
+        })
+    }
+
     /// May this request in?
-    fn lets_in(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn lets_in(&self, headers: &HeaderMap) -> bool {
         match &self.door {
             Door::Open => true,
             Door::Shut => false,
@@ -139,7 +153,7 @@ impl Guard {
 impl Key {
     fn new(token: &str) -> Self {
         let cookie = hash(&["shirabe page cookie 1:", token]);
-        Self { token: hash(&[token]), cookie: hex(&cookie) }
+        Self { token: hash(&[token]), cookie: URL_SAFE_NO_PAD.encode(cookie) }
     }
 
     /// Compares hashes, so that the time says nothing about the token.
@@ -158,10 +172,6 @@ fn hash(parts: &[&str]) -> [u8; 32] {
         hash.update(part.as_bytes());
     }
     hash.finalize().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Equal? Looks at all bytes, whatever the first ones are.
@@ -184,13 +194,22 @@ fn without_port(host: &str) -> &str {
 
 /// RFC 6750 2.1; the scheme in any case.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let value = std::str::from_utf8(headers.get(AUTHORIZATION)?.as_bytes()).ok()?;
+    let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Open to all: life, the way in, and what the way in is drawn with.
 fn is_open(path: &str) -> bool {
     path == "/healthz" || path == "/login" || path.starts_with("/assets/")
+}
+
+/// Does a browser ask for a page?
+fn is_page(request: &Request) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    request.method() == Method::GET
+        && !request.uri().path().starts_with("/api/")
+        && accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// Lets a request through to its handler, or answers in its place.
@@ -201,6 +220,9 @@ pub async fn check(Extract(state): Extract<State>, request: Request, next: Next)
     }
     if is_open(request.uri().path()) || guard.lets_in(request.headers()) {
         return next.run(request).await;
+    }
+    if is_page(&request) {
+        return login::ask_first(request.uri());
     }
     let problem = Problem::new(
         StatusCode::UNAUTHORIZED,
@@ -230,7 +252,121 @@ pub async fn count(Extract(state): Extract<State>, request: Request, next: Next)
     response
 }
 
-/// The login form.
-pub fn routes() -> Router<State> {
-    Router::new()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guard of a listener and its settings.
+    fn guard(http: &str, mode: AuthMode, token: Option<&str>) -> Guard {
+        let hosts = ["Logs.example.com".to_owned(), "box:9000".to_owned()];
+        let auth = crate::config::Auth { mode, token: token.map(str::to_owned) };
+        Guard::new(&hosts, &auth, http.parse().expect("an address"))
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().expect("a header"));
+        }
+        headers
+    }
+
+    #[track_caller]
+    fn check(guard: &Guard, pairs: &[(&'static str, &str)], allowed: bool) {
+        let got = guard.check_source(&headers(pairs), &Uri::from_static("/"));
+        assert_eq!(got.is_ok(), allowed, "{pairs:?}: {got:?}");
+    }
+
+    #[test]
+    fn loopback_answers_to_its_own_names_only() {
+        let guard = guard("127.0.0.1:8514", AuthMode::Token, None);
+        for host in [
+            "127.0.0.1:8514",
+            "127.1.2.3",
+            "localhost",
+            "LOCALHOST:8514",
+            "localhost.",
+            "shirabe.localhost:1",
+            "[::1]:8514",
+            "[::ffff:127.0.0.1]:8514",
+            "logs.example.com",
+            "logs.example.com:8514",
+            "box:9000",
+        ] {
+            check(&guard, &[("host", host)], true);
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8514",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "evillocalhost",
+            "192.168.1.7:8514",
+            "box:9001",
+            "",
+            "[::2]",
+            "0.0.0.0:8514",
+        ] {
+            check(&guard, &[("host", host)], false);
+        }
+        check(&guard, &[], true);
+        check(&guard, &[("host", "localhost"), ("host", "evil.example")], false);
+    }
+
+    #[test]
+    fn pages_of_others_are_refused() {
+        for (http, own) in [("127.0.0.1:8514", "localhost:8514"), ("10.0.0.1:80", "logs.lan")] {
+            let guard = guard(http, AuthMode::None, None);
+            let same = format!("http://{own}");
+            check(&guard, &[("host", own), ("origin", &same)], true);
+            check(&guard, &[("host", own), ("origin", &same.replace("http", "https"))], true);
+            for origin in [
+                "http://evil.example",
+                "null",
+                "",
+                "file://",
+                "http://localhost",
+                &format!("{same}.evil.example"),
+                &format!("{same}0"),
+            ] {
+                check(&guard, &[("host", own), ("origin", origin)], false);
+            }
+            check(&guard, &[("origin", &same)], false);
+            check(&guard, &[("host", own), ("origin", &same), ("origin", "http://x.y")], false);
+        }
+        // Behind a name of a non-loopback listener no list is asked.
+        check(&guard("10.0.0.1:80", AuthMode::None, None), &[("host", "any.lan")], true);
+    }
+
+    #[test]
+    fn the_token_opens_as_header_or_cookie() {
+        let guard = guard("10.0.0.1:8514", AuthMode::Token, Some("s3cret 調"));
+        let lets_in = |pairs: &[(&'static str, &str)]| guard.lets_in(&headers(pairs));
+        assert!(!lets_in(&[]));
+        assert!(!lets_in(&[("authorization", "Bearer nope")]));
+        assert!(!lets_in(&[("authorization", "Basic s3cret")]));
+        assert!(!lets_in(&[("authorization", "Bearer")]));
+        assert!(lets_in(&[("authorization", "bearer  s3cret 調")]));
+        assert_eq!(guard.cookie_for("nope"), None);
+        let set = guard.cookie_for("s3cret 調").expect("a cookie");
+        assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000"), "{set}");
+        assert!(!set.contains("s3cret"), "{set}");
+        let pair = set.split(';').next().expect("a pair");
+        assert!(lets_in(&[("cookie", pair)]));
+        assert!(lets_in(&[("cookie", &format!("a=b; {pair}; c=d"))]));
+        assert!(!lets_in(&[("cookie", pair.strip_suffix(|_| true).expect("a last letter"))]));
+        assert!(!lets_in(&[("cookie", &format!("x{pair}"))]));
+    }
+
+    #[test]
+    fn doors() {
+        let open = |http, mode, token| guard(http, mode, token).lets_in(&HeaderMap::new());
+        assert!(open("127.0.0.1:1", AuthMode::Token, None));
+        assert!(open("[::1]:1", AuthMode::Token, None));
+        assert!(!open("127.0.0.1:1", AuthMode::Token, Some("t")));
+        assert!(!open("0.0.0.0:1", AuthMode::Token, None));
+        assert!(!open("0.0.0.0:1", AuthMode::Token, Some("t")));
+        assert!(open("0.0.0.0:1", AuthMode::None, None));
+        assert!(open("0.0.0.0:1", AuthMode::None, Some("t")));
+    }
 }

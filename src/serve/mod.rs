@@ -10,7 +10,8 @@
 //! | file | noun |
 //! |---|---|
 //! | `params` | the parameters of a call, from its address or its form |
-//! | `guard` | who may ask: origin, host, token, the login form |
+//! | `guard` | who may ask: origin, host, token |
+//! | `login` | the form that asks a browser for the token, once |
 //! | `search` | search, count, histogram |
 //! | `records` | records by id, their bytes |
 //! | `record_json` | one record as contract 3 prints it |
@@ -18,9 +19,15 @@
 //! | `admin` | sources, seal, health, metrics |
 //! | `pages` | the viewer |
 
+pub mod admin;
 pub mod guard;
+pub mod login;
 pub mod pages;
 pub mod params;
+pub mod record_json;
+pub mod records;
+pub mod search;
+pub mod tail;
 
 use std::io;
 use std::net::SocketAddr;
@@ -93,7 +100,7 @@ impl Deref for State {
 impl State {
     /// The state of a server that runs.
     pub fn new(parts: Parts) -> Self {
-        let guard = guard::Guard::new(&parts.config, parts.http);
+        let guard = guard::Guard::new(&parts.config.http.hosts, &parts.config.auth, parts.http);
         let places = Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX));
         Self(Arc::new(Shared { parts, guard, places, stopping: watch::Sender::new(false) }))
     }
@@ -195,8 +202,12 @@ impl Drop for CancelOnDrop {
 /// bound their bodies themselves.
 pub fn router(state: &State, extra: Router) -> Router {
     let own = Router::new()
+        .merge(search::routes())
+        .merge(records::routes())
+        .merge(tail::routes())
+        .merge(admin::routes())
         .merge(pages::routes())
-        .merge(guard::routes())
+        .merge(login::routes())
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX));
     own.with_state(state.clone())
         .merge(extra)

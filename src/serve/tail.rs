@@ -1,0 +1,307 @@
+//! The live stream: `GET /api/v1/tail?q`, server-sent events (WHATWG HTML 9.2).
+//!
+//! Events: `record` (its `id:` is the record's), `lag` with `{"skipped":n}` where this reader was
+//! too slow to get `n` records that it asked for, and a comment each 15 s. `Last-Event-ID`, or the
+//! parameter `after` for a page that begins where it was printed, resumes exactly: what came
+//! meanwhile is read from the store, in pieces, and only then the reader signs up at the hub.
+//! Records come in the order of their ids, each once.
+//!
+//! A reader is one task that feeds one bounded channel; a client that does not read stops its
+//! task, whose queue at the hub then runs over, which is counted there and told here.
+
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State as Extract;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::base::error::Result;
+use crate::base::limits::{TAIL_COMMENT_SECONDS, TAIL_PIECE_BYTES, TAIL_PIECE_RECORDS};
+use crate::base::metrics::Counter;
+use crate::base::record::Record;
+use crate::query::{Budget, Context, Query};
+use crate::reply::Problem;
+use crate::serve::State;
+use crate::serve::params::Params;
+use crate::serve::record_json::RecordJson;
+use crate::serve::records::read_id;
+use crate::store::Snapshot;
+use crate::watch::tail::{Gap, Offer, Subscription};
+
+/// The call of this file.
+pub fn routes() -> Router<State> {
+    Router::new().route("/api/v1/tail", get(tail).post(tail))
+}
+
+async fn tail(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    let after = last_event_id(&headers, &params)?;
+    let context = Context { now: state.clock.now(), zone: params.zone(&state.config.time_zone)? };
+    let (query, newest) = state
+        .ask(move |snapshot, _| {
+            let query = Query::parse(params.get("q").unwrap_or_default(), &context)?;
+            Ok((Arc::new(query), last_id(snapshot)))
+        })
+        .await?;
+    // Before the answer begins: who has seen our first byte misses nothing from then on.
+    let subscription = match after {
+        None => Some(state.hub.subscribe()?),
+        Some(_) => None,
+    };
+    let (to, from) = mpsc::channel(1);
+    // An id that we never gave is of another server: nothing of ours lies behind it.
+    let position = after.map_or(newest, |after| after.min(newest));
+    let reader = Reader { state, query, to, position };
+    tokio::spawn(reader.run(subscription));
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(from)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // nginx would hold the events back.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The header, which a browser sends when it comes back, wins over the parameter, which stands in
+/// the address from the first time on.
+fn last_event_id(headers: &HeaderMap, params: &Params) -> Result<Option<u64>, Problem> {
+    let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
+    let (name, text) = match (header.filter(|text| !text.is_empty()), params.get("after")) {
+        (Some(text), _) => ("Last-Event-ID", text),
+        (None, Some(text)) => ("after", text),
+        (None, None) => return Ok(None),
+    };
+    let id = read_id(text).ok_or_else(|| Problem::parameter(name, text, "the id of a record"))?;
+    Ok(Some(id))
+}
+
+fn last_id(snapshot: &Snapshot) -> u64 {
+    snapshot.chunks().last().map_or(0, |chunk| chunk.meta().last_id)
+}
+
+/// One reader.
+struct Reader {
+    state: State,
+    query: Arc<Query>,
+    to: mpsc::Sender<Result<Bytes, Infallible>>,
+    /// Id up to which all is done.
+    position: u64,
+}
+
+/// The stream is over: the client went, the server stops, or the store does not read.
+struct Over;
+
+impl Reader {
+    async fn run(mut self, subscription: Option<Subscription>) {
+        let state = self.state.clone();
+        let gone = self.to.clone();
+        tokio::select! {
+            Err(Over) = self.follow(subscription) => {}
+            () = gone.closed() => {}
+            () = state.stopped() => {}
+        }
+    }
+
+    async fn follow(&mut self, subscription: Option<Subscription>) -> Result<Infallible, Over> {
+        // An id without an event: who loses the line before the first record can resume, too.
+        self.send(format!(": live\nid: {}\n\n", self.position)).await?;
+        let mut comment = comments();
+        let mut subscription = match subscription {
+            Some(subscription) => subscription,
+            None => self.resume().await?,
+        };
+        loop {
+            tokio::select! {
+                offer = subscription.next() => match offer {
+                    Offer::Batch(batch) => self.records(&batch).await?,
+                    Offer::Gap(gap) => self.gap(gap).await?,
+                },
+                _ = comment.tick() => self.send(": live\n\n".to_owned()).await?,
+            }
+        }
+    }
+
+    /// Gives what lies between the position and now, then signs up; what came in between is given,
+    /// too, and left out when the hub offers it again.
+    async fn resume(&mut self) -> Result<Subscription, Over> {
+        self.catch_up().await?;
+        let subscription = self.state.hub.subscribe().map_err(|_| Over)?;
+        self.catch_up().await?;
+        Ok(subscription)
+    }
+
+    async fn catch_up(&mut self) -> Result<(), Over> {
+        let newest =
+            self.state.ask_for_ever(|snapshot, _| Ok(last_id(snapshot))).await.map_err(|_| Over)?;
+        while self.position < newest {
+            let (query, after) = (Arc::clone(&self.query), self.position);
+            let (position, piece) = self
+                .state
+                .ask_for_ever(move |snapshot, budget| {
+                    Ok(piece(snapshot, &query, after, newest, budget)?)
+                })
+                .await
+                .map_err(|_| Over)?;
+            self.send(piece).await?;
+            self.position = position;
+        }
+        Ok(())
+    }
+
+    /// The matching ones of a batch, in pieces, so that other tasks get their turn.
+    async fn records(&mut self, batch: &[Arc<Record>]) -> Result<(), Over> {
+        let mut events = String::new();
+        let mut looked_at = 0;
+        for record in batch.iter().filter(|record| record.id > self.position) {
+            looked_at += record.weight();
+            if self.query.matches(record) {
+                event(record, &mut events);
+            }
+            if looked_at >= TAIL_PIECE_BYTES {
+                looked_at = 0;
+                self.send(std::mem::take(&mut events)).await?;
+                tokio::task::yield_now().await;
+            }
+        }
+        self.send(events).await?;
+        self.position = self.position.max(batch.last().map_or(0, |record| record.id));
+        Ok(())
+    }
+
+    /// Says how many of this reader's records lie in the gap; where that cannot be counted in
+    /// time, how many lie in it at all.
+    async fn gap(&mut self, gap: Gap) -> Result<(), Over> {
+        let after = self.position.max(gap.first_id.saturating_sub(1));
+        let query = Arc::clone(&self.query);
+        let counted = self
+            .state
+            .ask(move |snapshot, budget| {
+                let mut skipped = 0;
+                let last = walk(snapshot, after, gap.last_id, budget, |record| {
+                    skipped += u64::from(query.matches(record));
+                    ControlFlow::Continue(())
+                })?;
+                Ok((last >= gap.last_id).then_some(skipped))
+            })
+            .await;
+        let skipped = counted.ok().flatten().unwrap_or(gap.records);
+        self.position = self.position.max(gap.last_id);
+        if skipped > 0 {
+            self.state.metrics.add(Counter::TailLag, &[], skipped);
+            self.send(format!("event: lag\ndata: {{\"skipped\":{skipped}}}\n\n")).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, events: String) -> Result<(), Over> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.to.send(Ok(Bytes::from(events))).await.map_err(|_| Over)
+    }
+}
+
+/// Ticks each 15 s; after a stall once.
+fn comments() -> Interval {
+    let mut comments = interval(Duration::from_secs(TAIL_COMMENT_SECONDS));
+    comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    comments.reset();
+    comments
+}
+
+/// One `record` event. JSON has no line breaks outside of strings, and escapes them in there.
+fn event(record: &Record, events: &mut String) {
+    match serde_json::to_string(&RecordJson(record)) {
+        Ok(json) => {
+            events.extend([
+                "id: ",
+                &record.id.to_string(),
+                "\nevent: record\ndata: ",
+                &json,
+                "\n\n",
+            ]);
+        }
+        Err(error) => tracing::error!(%error, id = record.id, "a record could not be printed"),
+    }
+}
+
+/// Events of the next matching records with ids above `after` and up to `to`, and the id up to
+/// which all is in them.
+fn piece(
+    snapshot: &Snapshot,
+    query: &Query,
+    after: u64,
+    to: u64,
+    budget: &Budget,
+) -> Result<(u64, String)> {
+    let mut events = String::new();
+    let mut records = 0;
+    let position = walk(snapshot, after, to, budget, |record| {
+        if query.matches(record) {
+            event(record, &mut events);
+            records += 1;
+        }
+        if records >= TAIL_PIECE_RECORDS || events.len() >= TAIL_PIECE_BYTES {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    Ok((position, events))
+}
+
+/// Shows the records with ids above `after` and up to `to`, ids rising, until `see` breaks or the
+/// budget ends. The id up to which all were shown.
+fn walk(
+    snapshot: &Snapshot,
+    after: u64,
+    to: u64,
+    budget: &Budget,
+    mut see: impl FnMut(&Record) -> ControlFlow<()>,
+) -> Result<u64> {
+    let mut position = after;
+    let mut seen = 0_usize;
+    let begin = snapshot.chunks().partition_point(|chunk| chunk.meta().last_id <= after);
+    for chunk in snapshot.chunks().iter().skip(begin) {
+        if chunk.meta().first_id > to {
+            break;
+        }
+        let rows = chunk.rows()?;
+        let ids = rows.ids()?;
+        let first = ids.partition_point(|id| *id <= after);
+        for (row, id) in ids.iter().copied().enumerate().skip(first) {
+            if id > to {
+                return Ok(to);
+            }
+            if seen.is_multiple_of(256) && is_spent(budget) {
+                return Ok(position);
+            }
+            seen += 1;
+            let flow = see(&*rows.record(row)?);
+            position = id;
+            if flow.is_break() {
+                return Ok(position);
+            }
+        }
+    }
+    Ok(to)
+}
+
+fn is_spent(budget: &Budget) -> bool {
+    budget.cancelled.load(Ordering::Relaxed)
+        || budget.deadline.is_some_and(|deadline| budget.clock.monotonic() >= deadline)
+}
