@@ -128,3 +128,18 @@ pub const TAIL_PIECE_BYTES: usize = 256 << 10;
 /// How long a browser that showed the token stays signed in, seconds: a year, since the cookie ends
 /// with the token anyway.
 pub const COOKIE_SECONDS_MAX: u32 = 31_536_000;
+
+/// Largest head of an HTTP request, bytes; beyond it 431. Holds the longest query, every byte of
+/// it escaped, and a browser's cookies.
+pub const HTTP_HEAD_BYTES_MAX: usize = 128 << 10;
+
+/// How long a connection may take for the head of its next request, seconds, silence between two
+/// requests included; then it is closed, counted.
+pub const HTTP_HEAD_SECONDS_MAX: u64 = 60;
+
+/// How long the form of a call may take to arrive, seconds; then 408.
+pub const FORM_SECONDS_MAX: u64 = 30;
+
+/// How long a client may not take what was sent to it, seconds; then its connection is cut off.
+/// Live readers that are only slow are told what they missed; this is for those that stopped.
+pub const HTTP_STALL_SECONDS_MAX: u64 = 60;

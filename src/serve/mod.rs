@@ -9,6 +9,7 @@
 //!
 //! | file | noun |
 //! |---|---|
+//! | `accept` | connections: how many, how long, and their end |
 //! | `params` | the parameters of a call, from its address or its form |
 //! | `guard` | who may ask: origin, host, token |
 //! | `login` | the form that asks a browser for the token, once |
@@ -19,6 +20,7 @@
 //! | `admin` | sources, seal, health, metrics |
 //! | `pages` | the viewer |
 
+pub mod accept;
 pub mod admin;
 pub mod guard;
 pub mod login;
@@ -29,7 +31,6 @@ pub mod records;
 pub mod search;
 pub mod tail;
 
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -217,27 +218,6 @@ pub fn router(state: &State, extra: Router) -> Router {
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| panicked(&*panic)))
         .layer(middleware::from_fn_with_state(state.clone(), guard::count))
-}
-
-/// Answers on a listener until [`State::stop`]; then accepts no more, lets what is pending end for
-/// [`STOP_SECONDS_MAX`], and returns.
-pub async fn run(
-    listener: tokio::net::TcpListener,
-    state: State,
-    router: Router,
-) -> io::Result<()> {
-    let stop = state.clone();
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stop.stopped().await })
-        .into_future();
-    let late = async {
-        state.stopped().await;
-        tokio::time::sleep(Duration::from_secs(STOP_SECONDS_MAX)).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = late => Ok(()),
-    }
 }
 
 async fn no_such_address(uri: Uri) -> Problem {

@@ -5,12 +5,14 @@
 //! be what both meant.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::Form;
 use axum::extract::{FromRequest, Query as Address, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 
+use crate::base::limits::FORM_SECONDS_MAX;
 use crate::base::time::{TimeRange, Timestamp, Zone};
 use crate::query::{Context, Cursor, Query, parse_time};
 use crate::reply::Problem;
@@ -124,8 +126,10 @@ impl FromRequest<State> for Params {
         let has_form =
             request.method() == Method::POST && request.headers().contains_key(CONTENT_TYPE);
         if has_form {
-            let Form(form) = Form::<Vec<(String, String)>>::from_request(request, state)
+            let form = Form::<Vec<(String, String)>>::from_request(request, state);
+            let Form(form) = tokio::time::timeout(Duration::from_secs(FORM_SECONDS_MAX), form)
                 .await
+                .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the form is too slow"))?
                 .map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
             pairs.extend(form);
         }
