@@ -20,7 +20,7 @@
 //! | `admin` | sources, seal, health, metrics |
 //! | `pages` | the viewer |
 
-pub mod accept;
+mod accept;
 pub mod admin;
 pub mod guard;
 pub mod login;
@@ -30,6 +30,8 @@ pub mod record_json;
 pub mod records;
 pub mod search;
 pub mod tail;
+
+pub use accept::run;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
