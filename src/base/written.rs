@@ -399,7 +399,9 @@ impl Cursor<'_> {
             let start = self.at;
             let ends = self.eat(b" ").is_some();
             year = self.year().filter(|y| ends && (1970..2200).contains(y));
-            if year.is_none() || starts_word(self.rest()) {
+            let goes_on =
+                !matches!(self.rest(), [] | [b' ' | b'\t', ..] | [b':'] | [b':', b' ', ..]);
+            if year.is_none() || goes_on {
                 year = None;
                 self.at = start;
             } else {
@@ -482,6 +484,7 @@ mod tests {
             ("Nov 22 03:40:00:123 2026 H3C", "2026-11-22T03:40:00.123Z", " H3C"),
             ("Nov 22 03:40:00 UTC-1 h", "2026-11-22T03:40:00Z", " UTC-1 h"),
             ("Nov 22 03:40:00 2026x h", "2026-11-22T03:40:00Z", " 2026x h"),
+            ("Nov 22 03:40:00 2001:db8::17 h", "2026-11-22T03:40:00Z", " 2001:db8::17 h"),
             ("2026 Nov 22 03:40:00 UTC: %A", "2026-11-22T03:40:00Z", ": %A"),
             ("22/Nov/2026:12:40:00 +0900] \"", "2026-11-22T03:40:00Z", "] \""),
             ("22 Nov 2026 03:40:00 GMT", "2026-11-22T03:40:00Z", ""),

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod json;
 pub mod lines;
 mod object;
+pub mod syslog;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

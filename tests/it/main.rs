@@ -5,3 +5,4 @@ mod support; // the built program on free ports, a small HTTP client, waiting wi
 mod corpora;
 mod house; // floors, doors and names of the source itself
 mod senders; // real programs: logger, rsyslog, syslog-ng, fluent loggers, curl // real log files, imported and compared byte for byte
+mod syslog; // recorded bytes of real senders, and dialects case by case

@@ -1,0 +1,128 @@
+//! Structured data (RFC 5424 6.3): `[id name="value" …][…]` to fields `sd.<id>.<name>`.
+
+use std::sync::Arc;
+
+use crate::base::limits::{FIELD_NAME_BYTES_MAX, FIELDS_MAX};
+use crate::base::record::Defect;
+use crate::base::value::{Field, Value};
+use crate::decode::frame::whole_characters;
+
+use super::Context;
+
+/// Reads all elements at the beginning of `bytes`, appends their fields, and gives what follows
+/// them; `None`, and nothing appended, where they are not well formed.
+///
+/// Laxer than the RFC where nothing is lost by it: names that are not ASCII, `]` unescaped in a
+/// value. A name given twice is an array of its values, an element without any is `true`.
+pub(super) fn read<'a>(
+    bytes: &'a [u8],
+    fields: &mut Vec<Field>,
+    context: &mut Context<'_>,
+) -> Option<&'a [u8]> {
+    let known = fields.len();
+    let rest = elements(bytes, fields, context);
+    if rest.is_none() {
+        fields.truncate(known);
+    }
+    rest
+}
+
+fn elements<'a>(
+    mut rest: &'a [u8],
+    fields: &mut Vec<Field>,
+    context: &mut Context<'_>,
+) -> Option<&'a [u8]> {
+    while let [b'[', element @ ..] = rest {
+        let (id, mut params) = name(element)?;
+        let mut name_of = String::with_capacity(32);
+        name_of.push_str("sd.");
+        name_of.push_str(&context.text(id));
+        let stem = name_of.len();
+        let mut is_bare = true;
+        rest = loop {
+            params = match params {
+                [b']', rest @ ..] => break rest,
+                [b' ', b' ' | b']', ..] => params.get(1..)?,
+                [b' ', param @ ..] => {
+                    let (name, value) = name(param)?;
+                    let (text, after) = quoted(value.strip_prefix(b"=\"")?)?;
+                    name_of.truncate(stem);
+                    name_of.push('.');
+                    name_of.push_str(&context.text(name));
+                    let value = Value::Str(match text {
+                        Text::Plain(bytes) => context.text(bytes).into(),
+                        Text::Unescaped(bytes) => context.text(&bytes).into(),
+                    });
+                    add(fields, &name_of, value, context);
+                    is_bare = false;
+                    after
+                }
+                _ => return None,
+            };
+        };
+        if is_bare {
+            add(fields, &name_of, Value::Bool(true), context);
+        }
+    }
+    Some(rest)
+}
+
+/// SD-NAME: at least one byte, up to what may not stand in it.
+fn name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|b| matches!(b, b'=' | b']' | b'"' | 0..=b' '))?;
+    (end > 0).then(|| bytes.split_at_checked(end)).flatten()
+}
+
+enum Text<'a> {
+    Plain(&'a [u8]),
+    Unescaped(Vec<u8>),
+}
+
+/// A value to its closing quote. A backslash takes its meaning from `"`, `\` and `]` only and is
+/// itself before all others (6.3.3).
+fn quoted(bytes: &[u8]) -> Option<(Text<'_>, &[u8])> {
+    let mut end = memchr::memchr2(b'"', b'\\', bytes)?;
+    if bytes.get(end) == Some(&b'"') {
+        let (plain, rest) = bytes.split_at_checked(end)?;
+        return Some((Text::Plain(plain), rest.get(1..)?));
+    }
+    let mut text = Vec::with_capacity(64);
+    let mut rest = bytes;
+    loop {
+        let (plain, after) = rest.split_at_checked(end)?;
+        text.extend_from_slice(plain);
+        rest = match after {
+            [b'"', rest @ ..] => return Some((Text::Unescaped(text), rest)),
+            [b'\\', escaped @ (b'"' | b'\\' | b']'), rest @ ..] => {
+                text.push(*escaped);
+                rest
+            }
+            [backslash, rest @ ..] => {
+                text.push(*backslash);
+                rest
+            }
+            [] => return None,
+        };
+        end = memchr::memchr2(b'"', b'\\', rest)?;
+    }
+}
+
+fn add(fields: &mut Vec<Field>, name: &str, value: Value, context: &mut Context<'_>) {
+    let name = whole_characters(name.as_bytes(), FIELD_NAME_BYTES_MAX);
+    let name = std::str::from_utf8(name).unwrap_or_default();
+    // As long as there are few, which is always, a search beats a map.
+    if let Some(field) = fields.iter_mut().find(|f| &*f.name == name) {
+        match &mut field.value {
+            Value::Array(items) if items.len() < FIELDS_MAX => items.push(value),
+            Value::Array(_) => context.defects.add(Defect::TooManyFields),
+            first => {
+                let first = std::mem::replace(first, Value::Null);
+                field.value = Value::Array(vec![first, value]);
+            }
+        }
+    } else if fields.len() < FIELDS_MAX {
+        fields.push(Field { name: Arc::from(name), value });
+    } else {
+        context.defects.add(Defect::TooManyFields);
+    }
+}
