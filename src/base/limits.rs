@@ -41,6 +41,16 @@ pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// Largest forward message (one msgpack array on the wire), bytes. fluent-bit's chunks are ~2 MiB.
 pub const FORWARD_MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// Largest PING of a forward handshake, bytes: who has not shown the key yet gets no memory.
+pub const HANDSHAKE_BYTES_MAX: usize = 4 << 10;
+
+/// Longest chunk id of a forward message, bytes, since it is sent back; real ones have 24.
+pub const CHUNK_ID_BYTES_MAX: usize = 1 << 10;
+
+/// Deepest nesting of a msgpack message; one deeper closes the connection. Far above
+/// [`NESTING_MAX`], for what is too deep to be flattened is still kept as text.
+pub const MSGPACK_NESTING_MAX: usize = 20_000;
+
 /// Most bytes that a compressed body or chunk may unpack to: beyond it, refused as a bomb.
 pub const UNPACKED_BYTES_MAX: usize = 256 << 20;
 

@@ -10,6 +10,7 @@
 //! | fluent-forward | `forward` (msgpack arrays) | `forward`, `object` for the mapping of keys |
 //! | HTTP, import | `lines` (LF), `json` (objects) | `lines`, `json`, `object` |
 
+pub mod forward;
 pub mod frame;
 pub mod json;
 pub mod lines;
