@@ -2,6 +2,8 @@
 
 mod support; // the built program on free ports, a small HTTP client, waiting without sleeping for luck
 
+mod forward; // recorded bytes of forward and HTTP senders, against the records they must give
+
 mod corpora;
 mod house; // floors, doors and names of the source itself
 mod senders; // real programs: logger, rsyslog, syslog-ng, fluent loggers, curl // real log files, imported and compared byte for byte
