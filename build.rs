@@ -86,7 +86,9 @@ fn run(command: &mut Command) -> Result<Vec<u8>, String> {
 
 /// Copies [`PARTS`]; sources that are gone do not linger.
 fn copy(web: &Path, work: &Path) -> io::Result<()> {
-    let _ = fs::remove_dir_all(work.join("src"));
+    if work.join("src").exists() {
+        fs::remove_dir_all(work.join("src"))?;
+    }
     fs::create_dir_all(work)?;
     for part in PARTS {
         let (from, to) = (web.join(part), work.join(part));

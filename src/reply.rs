@@ -168,6 +168,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        // For whoever asked a page: `serve::pages` says it in HTML.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -153,3 +153,9 @@ pub const FORM_SECONDS_MAX: u64 = 30;
 /// How long a client may not take what was sent to it, seconds; then its connection is cut off.
 /// Live readers that are only slow are told what they missed; this is for those that stopped.
 pub const HTTP_STALL_SECONDS_MAX: u64 = 60;
+
+/// Lines of one page of the viewer: more than a screen holds, few enough to be drawn at once.
+pub const PAGE_LINES: usize = 100;
+
+/// About so many bars has the viewer's histogram: some 12 px each on a desk, 3 px on a phone.
+pub const PAGE_BARS: usize = 120;

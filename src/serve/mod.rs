@@ -219,6 +219,7 @@ pub fn router(state: &State, extra: Router) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| panicked(&*panic)))
+        .layer(middleware::from_fn_with_state(state.clone(), pages::dress))
         .layer(middleware::from_fn_with_state(state.clone(), guard::count))
 }
 

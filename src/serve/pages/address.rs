@@ -5,9 +5,10 @@
 
 use std::fmt::Write as _;
 
+use crate::serve::params::Params;
+
 /// What an address of the viewer says. Empty texts are as good as absent ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Address {
     /// The query.
     pub(crate) q: String,
@@ -32,6 +33,23 @@ pub(crate) struct Address {
 }
 
 impl Address {
+    /// Of a request.
+    pub(crate) fn from_params(params: &Params) -> Self {
+        let text = |name| params.get(name).unwrap_or_default().to_owned();
+        Self {
+            q: text("q"),
+            from: text("from"),
+            to: text("to"),
+            order: text("order"),
+            cursor: text("cursor"),
+            newer: text("newer"),
+            open: text("open"),
+            tz: text("tz"),
+            lang: text("lang"),
+            live: text("live"),
+        }
+    }
+
     /// The address, below `path`.
     pub(crate) fn below(&self, path: &str) -> String {
         let parts = [
@@ -143,6 +161,16 @@ pub(crate) fn add(query: &str, term: &str) -> String {
     if has_term(query, term) {
         return query.to_owned();
     }
+    // One line has one host, app and severity: another one takes the place of the first.
+    let single = ["host:", "app:", "severity:"].into_iter().find(|name| term.starts_with(name));
+    if let Some(name) = single
+        && !has_or(query)
+        && words(query).iter().any(|word| word.starts_with(name))
+    {
+        let swap = |word| if str::starts_with(word, name) { term } else { word };
+        let swapped: Vec<&str> = words(query).into_iter().map(swap).collect();
+        return swapped.join(" ");
+    }
     let mut out = query.to_owned();
     if has_or(query) && !is_wrapped(query) {
         out = format!("({query})");
@@ -231,6 +259,7 @@ mod tests {
             ("it's a OR b", "x:1", "(it's a OR b) x:1"),
             ("timeout app:nginx", "-app:nginx", "timeout -app:nginx"),
             ("-app:nginx", "app:nginx", "app:nginx"),
+            ("x severity:info y", "severity:error", "x severity:error y"),
         ] {
             assert_eq!(add(query, term), want, "{query:?} + {term:?}");
         }
@@ -263,11 +292,13 @@ mod tests {
             ..Address::default()
         };
         let href = address.href();
-        let read: Address = serde_json::from_value(serde_json::json!({
-            "q": address.q, "from": address.from, "live": "1"
-        }))
-        .unwrap();
-        assert_eq!(read, address);
+        let pairs = href.trim_start_matches("/?").split('&').filter_map(|p| p.split_once('='));
+        let decode = |text: &str| {
+            let uri: axum::http::Uri = format!("/?v={text}").parse().unwrap();
+            axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap().0[0].1.clone()
+        };
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), decode(value))).collect();
+        assert_eq!(Address::from_params(&Params::new(pairs).unwrap()), address);
         assert!(href.starts_with("/?q=%E8%AA%BF%E3%81%B9+%26+%22100%25%22+%2Bx%3D%231&from="));
         assert!(href.ends_with("&live=1"), "{href}");
         assert_eq!(Address::default().href(), "/");

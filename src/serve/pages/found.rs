@@ -1,0 +1,467 @@
+//! The question of a page, asked: which range was meant, which lines are there, how many and when;
+//! laid out as the viewer shows it.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+
+use crate::base::limits::{PAGE_BARS, PAGE_LINES};
+use crate::base::metrics::Counter;
+use crate::base::record::Record;
+use crate::base::time::{TimeRange, Timestamp};
+use crate::query::{self, Bucket, Budget, Buckets, Cursor, Histogram, Order};
+use crate::reply::Problem;
+use crate::serve::State;
+use crate::serve::params::{Params, Question, cursor_text};
+use crate::serve::record_json::RecordJson;
+use crate::store::Snapshot;
+
+use super::address::Address;
+use super::range::{self, RangeView};
+use super::rows::Detail;
+use super::words::{grouped, length};
+use super::{Ask, Foot, Future, Live, Nothing, Page, Reader, Scene, Viewer, Way, Wrong, chart};
+
+/// How far behind now a clock that is merely not ours may be ahead, nanoseconds.
+const SOON_NANOS: i64 = 60_000_000_000;
+
+/// What was found.
+struct Found {
+    question: Question,
+    /// What was looked at.
+    range: TimeRange,
+    records: Vec<Arc<Record>>,
+    /// A line that is open and stands on another page.
+    pinned: Option<Arc<Record>>,
+    pages: Vec<Page>,
+    histogram: Histogram,
+    /// Lines that lie behind the end of the histogram.
+    future: u64,
+    /// Of all records, when the last came.
+    newest: Option<Timestamp>,
+    partial: Option<String>,
+    /// The newest line that the question finds at any time; asked for where it finds none.
+    elsewhere: Option<Arc<Record>>,
+}
+
+/// The viewer's page, and its status: 400 where the question does not read.
+pub(super) async fn viewer(
+    state: &State,
+    address: Address,
+    reader: &Reader,
+) -> Result<(StatusCode, Viewer), Problem> {
+    let began = state.clock.monotonic();
+    let now = state.clock.now();
+    let metrics = Arc::clone(&state.metrics);
+    let clock = Arc::clone(&state.clock);
+    let reader = reader.clone();
+    state
+        .ask(move |snapshot, budget| {
+            let (status, mut viewer) = match look(snapshot, budget, &address, &reader, now) {
+                Ok(found) => (StatusCode::OK, lay_out(&found, &address, &reader)),
+                Err(problem) if problem.status() == StatusCode::BAD_REQUEST => {
+                    (StatusCode::BAD_REQUEST, unread(&problem, &address, &reader))
+                }
+                Err(problem) => return Err(problem),
+            };
+            let l = reader.l;
+            let took = clock.monotonic().saturating_sub(began).as_millis();
+            viewer.foot.took = format!("{took} ms");
+            let dropped = metrics.total(Counter::Dropped) + metrics.total(Counter::UdpKernelDrops);
+            viewer.foot.lost = dropped > 0;
+            viewer.foot.dropped = if dropped == 0 {
+                l.t("nothing dropped", "欠落なし").to_owned()
+            } else {
+                format!("{} {}", grouped(dropped), l.t("dropped", "行が欠落"))
+            };
+            viewer.foot.lang_href = address.speaking(l.t("ja", "en")).href();
+            Ok((status, viewer))
+        })
+        .await
+}
+
+/// One record, opened on a page of its own; its title.
+pub(super) async fn record(
+    state: &State,
+    id: &str,
+    address: &Address,
+    reader: &Reader,
+) -> Result<(String, Detail), Problem> {
+    let missing = Problem::not_found(format!(
+        "record {}; ids are numbers, and a record is gone for good once its time is over",
+        id.chars().take(30).collect::<String>()
+    ));
+    let Ok(number) = id.parse::<u64>() else { return Err(missing) };
+    let (address, reader, now) = (address.clone(), reader.clone(), state.clock.now());
+    let found = state
+        .ask(move |snapshot, _| {
+            let Some(record) = snapshot.record(number)? else { return Ok(None) };
+            let asked = Params::new(vec![("q".to_owned(), address.q.clone())])?;
+            // A question that does not read marks nothing; the record is there all the same.
+            let query = match asked.question(now, &reader.zone) {
+                Ok(question) => question.query,
+                Err(_) => Params::default().question(now, &reader.zone)?.query,
+            };
+            let scene = Scene { address: &address, query: &query, zone: &reader.zone, l: reader.l };
+            let title = format!(
+                "{} · {} · {}",
+                record.time.in_zone(&reader.zone).strftime("%Y-%m-%d %H:%M:%S%.3f"),
+                record.host,
+                record.app
+            );
+            Ok(Some((title, scene.detail(&record, pretty(&record)))))
+        })
+        .await?;
+    found.ok_or(missing)
+}
+
+fn pretty(record: &Record) -> String {
+    serde_json::to_string_pretty(&RecordJson(record)).unwrap_or_default()
+}
+
+/// Reads the question of an address.
+fn read(address: &Address, reader: &Reader, now: Timestamp) -> Result<Question, Problem> {
+    let from = if address.from == range::ALL { "" } else { &address.from };
+    let pairs = [
+        ("q", &*address.q),
+        ("from", from),
+        ("to", &address.to),
+        ("tz", &address.tz),
+        ("cursor", &address.cursor),
+    ];
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Params::new(pairs.to_vec())?.question(now, &reader.zone)
+}
+
+fn look(
+    snapshot: &Snapshot,
+    budget: &Budget,
+    address: &Address,
+    reader: &Reader,
+    now: Timestamp,
+) -> Result<Found, Problem> {
+    let question = read(address, reader, now)?;
+    let (query, now) = (&question.query, question.context.now);
+    let mut partial = None;
+
+    // Nobody said when: the last hour, or everything where that is empty.
+    let mut range = question.range;
+    let mut paged = address.clone();
+    let unsaid = address.from.is_empty() && address.to.is_empty();
+    if unsaid && query.range() == TimeRange::ALL {
+        let usual = TimeRange {
+            from: Timestamp(now.0.saturating_sub(range::USUAL_NANOS)),
+            to: Timestamp::MAX,
+        };
+        let any = query::search(snapshot, query, usual, Order::Desc, 1, None, budget)?;
+        if any.value.records.is_empty() && any.partial.is_none() {
+            range::ALL.clone_into(&mut paged.from);
+        } else {
+            range::USUAL.clone_into(&mut paged.from);
+            range = usual;
+        }
+    }
+
+    let (records, pages) = lines(snapshot, budget, &question, range, &paged, reader, &mut partial)?;
+
+    let soon = Timestamp(now.0.saturating_add(SOON_NANOS));
+    let open_end = range.to == Timestamp::MAX;
+    let till_soon = if open_end { TimeRange { to: soon, ..range } } else { range };
+    let buckets = Buckets::About(PAGE_BARS);
+    let by = Some("severity");
+    let context = &question.context;
+    let histogram = query::histogram(snapshot, query, till_soon, &buckets, by, context, budget)?;
+    partial = partial.or(histogram.partial);
+    let mut histogram = histogram.value;
+    let mut future = 0;
+    if open_end {
+        pad(&mut histogram, now);
+        let newest = snapshot.chunks().iter().map(|c| c.meta().max_time).max();
+        if newest.is_some_and(|at| at >= soon) {
+            let behind = TimeRange { from: soon.max(range.from), to: Timestamp::MAX };
+            let count = query::count(snapshot, query, behind, budget)?;
+            future = count.value;
+            partial = partial.or(count.partial);
+        }
+    }
+
+    let last = snapshot.chunks().last().map(|chunk| chunk.meta().last_id);
+    let newest = match last {
+        Some(id) => snapshot.record(id)?.map(|record| record.received),
+        None => None,
+    };
+    let open = address.open.parse::<u64>().ok();
+    let pinned = match open.filter(|id| records.iter().all(|r| r.id != *id)) {
+        Some(id) => snapshot.record(id)?,
+        None => None,
+    };
+    let elsewhere = if records.is_empty() && address.cursor.is_empty() {
+        let any = query::search(snapshot, query, TimeRange::ALL, Order::Desc, 1, None, budget)?;
+        any.value.records.into_iter().next()
+    } else {
+        None
+    };
+    Ok(Found { range, records, pinned, pages, histogram, future, newest, partial, elsewhere, question })
+}
+
+/// One page of lines in the order of the page, and the ways to those beside it.
+fn lines(
+    snapshot: &Snapshot,
+    budget: &Budget,
+    question: &Question,
+    range: TimeRange,
+    address: &Address,
+    reader: &Reader,
+    partial: &mut Option<String>,
+) -> Result<(Vec<Arc<Record>>, Vec<Page>), Problem> {
+    let (l, query, now) = (reader.l, &question.query, question.context.now);
+    let newest_first = address.order != "asc";
+    let order = if newest_first { Order::Desc } else { Order::Asc };
+    let opposite = if newest_first { Order::Asc } else { Order::Desc };
+    let search = |order, cursor| {
+        query::search(snapshot, query, range, order, PAGE_LINES, cursor, budget)
+    };
+
+    let mut cursor = question.cursor;
+    let mut back = None;
+    if !address.newer.is_empty() && cursor.is_some() {
+        let mut answer = search(opposite, cursor)?;
+        // The last page before the first is the first itself.
+        if answer.value.next.is_some() {
+            answer.value.records.reverse();
+            back = Some(answer);
+        } else {
+            cursor = None;
+        }
+    }
+    let went_back = back.is_some();
+    let answer = match back {
+        Some(answer) => answer,
+        None => search(order, cursor)?,
+    };
+    *partial = partial.take().or(answer.partial);
+
+    let records = answer.value.records;
+    let last_id = cursor.or(answer.value.next).map_or(u64::MAX, |c| c.last_id);
+    let beside = |record: &Arc<Record>| {
+        cursor_text(&Cursor { time: record.time, id: record.id, last_id }, now)
+    };
+    let mut pages = Vec::new();
+    if let Some(first) = records.first().filter(|_| cursor.is_some()) {
+        pages.push(Page {
+            rel: "prev",
+            label: if newest_first {
+                l.t("← newer lines", "← 新しい行")
+            } else {
+                l.t("← earlier lines", "← 前の行")
+            },
+            href: address.at(beside(first), true).href(),
+        });
+    }
+    if let Some(last) = records.last().filter(|_| went_back || answer.value.next.is_some()) {
+        pages.push(Page {
+            rel: "next",
+            label: if newest_first {
+                l.t("older lines →", "古い行 →")
+            } else {
+                l.t("later lines →", "次の行 →")
+            },
+            href: address.at(beside(last), false).href(),
+        });
+    }
+    if cursor.is_some() {
+        pages.push(Page {
+            rel: "first",
+            label: if newest_first { l.t("newest", "最新") } else { l.t("first", "先頭") },
+            href: address.at(String::new(), false).href(),
+        });
+    }
+    Ok((records, pages))
+}
+
+/// A range that ends now is drawn to its end, also where nothing came of late.
+fn pad(histogram: &mut Histogram, now: Timestamp) {
+    let width = i64::try_from(histogram.interval_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    while let Some(last) = histogram.buckets.last()
+        && histogram.buckets.len() < 2 * PAGE_BARS
+    {
+        let time = Timestamp(last.time.0.saturating_add(width));
+        if time > now || width <= 0 {
+            break;
+        }
+        histogram.buckets.push(Bucket { time, ..Bucket::default() });
+    }
+}
+
+fn lay_out(found: &Found, address: &Address, reader: &Reader) -> Viewer {
+    let l = reader.l;
+    let now = found.question.context.now;
+    let query = &found.question.query;
+    let scene = Scene { address, query, zone: &reader.zone, l };
+    let open = address.open.parse().ok();
+    let mut rows = scene.rows(&found.records, open, &pretty);
+    if let Some(pinned) = &found.pinned {
+        let mut all = scene.rows(std::slice::from_ref(pinned), open, &pretty);
+        all.append(&mut rows);
+        rows = all;
+    }
+    let today = now.in_zone(&reader.zone).date();
+    let of_today = |record: &Arc<Record>| record.time.in_zone(&reader.zone).date() == today;
+    let days = !found.records.iter().chain(&found.pinned).all(of_today);
+    let total = found.histogram.total + found.future;
+
+    let mut viewer = blank(address, reader);
+    viewer.ask.range = RangeView::resolved(address, reader, found.range, now);
+    if address.from.is_empty() && address.to.is_empty() && found.range.from != Timestamp::MIN {
+        let said = Address { from: range::USUAL.into(), ..address.clone() };
+        let view = RangeView::resolved(&said, reader, found.range, now);
+        viewer.ask.range = RangeView { from: String::new(), ..view };
+    }
+    if total > 0 || !found.records.is_empty() {
+        viewer.chart = Some(chart::chart(&found.histogram, address, &reader.zone, l));
+        viewer.legend = chart::legend(&found.histogram, address, l);
+    }
+    viewer.future = (found.future > 0).then(|| Future {
+        count: grouped(found.future),
+        href: address.over("now", "").href(),
+    });
+    viewer.nothing = (found.records.is_empty()).then(|| nothing(found, address, reader));
+    viewer.total = grouped(total);
+    viewer.rows = rows;
+    viewer.days = days;
+    viewer.pages = found
+        .pages
+        .iter()
+        .map(|p| Page { rel: p.rel, label: p.label, href: p.href.clone() })
+        .collect();
+    viewer.foot = Foot {
+        count: if found.partial.is_some() {
+            format!("{} {}", grouped(total), l.t("lines so far", "行（途中まで）"))
+        } else {
+            format!("{} {}", grouped(total), l.t("lines, exact", "行（正確）"))
+        },
+        newest: found.newest.map(|at| {
+            let age = length(l, now.millis() - at.millis());
+            match l {
+                super::words::Lang::En => format!("newest {age} ago"),
+                super::words::Lang::Ja => format!("最新は {age} 前"),
+            }
+        }),
+        partial: found.partial.clone(),
+        ..Foot::default()
+    };
+    viewer
+}
+
+/// A page with the question and nothing else yet.
+fn blank(address: &Address, reader: &Reader) -> Viewer {
+    let l = reader.l;
+    let on = !address.live.is_empty()
+        && address.to.is_empty()
+        && address.cursor.is_empty()
+        && address.order != "asc";
+    let tail = Address { q: address.q.clone(), tz: address.tz.clone(), ..Address::default() };
+    let kept = [("order", &address.order), ("lang", &address.lang), ("live", &address.live)];
+    let title = if address.q.is_empty() { "shirabe".to_owned() } else { format!("{} · shirabe", address.q) };
+    Viewer {
+        f: reader.frame(title),
+        ask: Ask {
+            q: address.q.clone(),
+            hidden: kept
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (name, value.clone()))
+                .collect(),
+            wrong: None,
+            range: RangeView::of(address, reader),
+            live: Some(Live {
+                on,
+                href: address.following(!on).href(),
+                tail: tail.below("/api/v1/tail"),
+            }),
+        },
+        chart: None,
+        legend: Vec::new(),
+        total: String::new(),
+        future: None,
+        order: Way {
+            label: if address.order == "asc" {
+                l.t("oldest first", "古い順").to_owned()
+            } else {
+                l.t("newest first", "新しい順").to_owned()
+            },
+            href: address.turned().href(),
+            note: String::new(),
+        },
+        rows: Vec::new(),
+        days: false,
+        pages: Vec::new(),
+        nothing: None,
+        foot: Foot::default(),
+    }
+}
+
+/// A page whose question does not read: where, and what would.
+fn unread(problem: &Problem, address: &Address, reader: &Reader) -> Viewer {
+    let mut viewer = blank(address, reader);
+    let column = problem.column().unwrap_or(0);
+    let take = |from: usize, n: usize| address.q.chars().skip(from).take(n).collect::<String>();
+    let at = take(column.saturating_sub(1), 1);
+    viewer.ask.wrong = Some(Wrong {
+        column,
+        before: take(0, column.saturating_sub(1)),
+        at: if at.is_empty() { "\u{a0}\u{a0}".to_owned() } else { at },
+        after: take(column, usize::MAX),
+        detail: problem.detail().to_owned(),
+        expected: problem.expected().join(", "),
+    });
+    viewer.ask.live = None;
+    viewer
+}
+
+fn nothing(found: &Found, address: &Address, reader: &Reader) -> Nothing {
+    let l = reader.l;
+    let way = |label: &str, href: String, note: String| Way { label: label.to_owned(), href, note };
+    let everything = address.over(range::ALL, "");
+    let unasked = Address { q: String::new(), ..everything.clone() };
+    let unasked = way(l.t("All lines, without the query", "検索語なしですべての行"), unasked.href(), String::new());
+    if let Some(newest) = &found.elsewhere {
+        let at = newest.time.in_zone(&reader.zone).strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let near = |nanos: i64| {
+            chart::stamp(Timestamp(newest.time.0.saturating_add(nanos)).floor_to_millis(), &reader.zone)
+        };
+        let half_hour = range::USUAL_NANOS / 2;
+        return Nothing {
+            title: l.t("Nothing in this range", "この期間には該当する行がありません"),
+            text: match l {
+                super::words::Lang::En => format!("Outside of it there are lines; the newest is of {at}."),
+                super::words::Lang::Ja => format!("期間の外には該当する行があります。最新は {at} です。"),
+            },
+            ways: vec![
+                way(
+                    l.t("The hour around the newest one", "最新の行の前後1時間"),
+                    address.over(near(-half_hour), near(half_hour)).href(),
+                    at,
+                ),
+                way(l.t("Everything that is kept", "保存されている全期間"), everything.href(), String::new()),
+            ],
+        };
+    }
+    if address.q.is_empty() {
+        return Nothing {
+            title: l.t("Nothing in this range", "この期間には行がありません"),
+            text: String::new(),
+            ways: vec![way(l.t("Everything that is kept", "保存されている全期間"), everything.href(), String::new())],
+        };
+    }
+    Nothing {
+        title: l.t("Nothing that is kept matches", "該当する行はありません"),
+        text: l
+            .t(
+                "A word finds every line that contains it, in any case; \"a phrase\" with its spaces; -word leaves lines out; a OR b finds either.",
+                "語はそれを含むすべての行に一致します（大文字小文字の区別なし）。\"語句\" は空白も含めて、-語 は除外、a OR b はどちらかに一致します。",
+            )
+            .to_owned(),
+        ways: vec![unasked],
+    }
+}
