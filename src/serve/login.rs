@@ -20,15 +20,13 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::reply::Problem;
-use crate::serve::State;
 use crate::serve::params::Params;
+use crate::serve::{State, pages};
 
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;\
-    padding:0 1rem;color-scheme:light dark}input,button{font:inherit;padding:.4rem .6rem}\
-    input{width:100%;box-sizing:border-box;margin:.4rem 0 .8rem}.wrong{color:#c33}";
+    padding:0 1rem;color-scheme:light dark}";
 
-/// The pages of this file bear their style in them, since they stand outside of the door: the
-/// policy names its hash.
+/// The step of this file bears its style in it and nothing else: the policy names its hash.
 static CONTENT_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
@@ -58,16 +56,18 @@ pub(crate) fn ask_first(uri: &Uri) -> Response {
 
 async fn show(Extract(state): Extract<State>, headers: HeaderMap, params: Params) -> Response {
     let next = way_on(&params);
-    if state.guard().lets_in(&headers) { see_other(next) } else { form(StatusCode::OK, next, "") }
+    if state.guard().lets_in(&headers) {
+        return see_other(next);
+    }
+    pages::login(&state, &headers, StatusCode::OK, next)
 }
 
-async fn enter(Extract(state): Extract<State>, params: Params) -> Response {
+async fn enter(Extract(state): Extract<State>, headers: HeaderMap, params: Params) -> Response {
     let next = way_on(&params);
     let token = params.get("token").unwrap_or_default().trim();
     let cookie = state.guard().cookie_for(token).and_then(|c| HeaderValue::try_from(c).ok());
     let Some(cookie) = cookie else {
-        let wrong = "<p class=\"wrong\" role=\"alert\">This is not the token.";
-        return form(StatusCode::FORBIDDEN, next, wrong);
+        return pages::login(&state, &headers, StatusCode::FORBIDDEN, next);
     };
     let mut response = see_other(next);
     response.headers_mut().insert(SET_COOKIE, cookie);
@@ -91,18 +91,6 @@ fn see_other(next: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
     response.headers_mut().insert(LOCATION, next);
     response
-}
-
-fn form(status: StatusCode, next: &str, note: &str) -> Response {
-    let next = escape(next);
-    let body = format!(
-        "<h1>shirabe</h1>{note}<form method=\"post\" action=\"/login\">\
-         <input type=\"hidden\" name=\"next\" value=\"{next}\">\
-         <label>Access token<input type=\"password\" name=\"token\" required autofocus \
-         autocomplete=\"current-password\"></label><button>Sign in</button></form>\
-         <p>It stands in the server's configuration, as <code>auth.token</code>."
-    );
-    document(status, &body)
 }
 
 fn document(status: StatusCode, body: &str) -> Response {

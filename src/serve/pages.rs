@@ -29,7 +29,9 @@ use askama::Template;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State as Extract};
-use axum::http::header::{ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
+use axum::http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE,
+};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -309,7 +311,11 @@ async fn record(
     let reader = Reader::new(&state, &address, &headers)?;
     let (title, detail) = found::record(&state, &id, &address, &reader).await?;
     let page = RecordPage {
-        ask: Ask { q: address.q.clone(), range: RangeView::of(&address, &reader), ..Ask::default() },
+        ask: Ask {
+            q: address.q.clone(),
+            range: RangeView::of(&address, &reader),
+            ..Ask::default()
+        },
         f: reader.frame(title),
         detail,
     };
@@ -329,20 +335,25 @@ async fn asset(Path(name): Path<String>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// The form that asks for the token; `next` is where one wanted to go.
-pub(crate) fn login(state: &State, headers: &HeaderMap, next: &str, failed: bool) -> Response {
+/// The form that asks for the token; `next` is where one wanted to go. 403: it was not the token.
+pub(crate) fn login(
+    state: &State,
+    headers: &HeaderMap,
+    status: StatusCode,
+    next: &str,
+) -> Response {
     let reader = Reader::of(state, &Address::default(), headers);
-    let page = Login {
-        f: reader.frame("shirabe"),
-        next: next.to_owned(),
-        failed,
-    };
+    let page = Login { f: reader.frame("shirabe"), next: next.to_owned(), failed };
     let status = if failed { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
     reader.answer(status, &page)
 }
 
 /// Puts a [`Problem`] into words for a person: whoever asked a page gets a page.
-pub(crate) async fn dress(Extract(state): Extract<State>, request: Request, next: Next) -> Response {
+pub(crate) async fn dress(
+    Extract(state): Extract<State>,
+    request: Request,
+    next: Next,
+) -> Response {
     let wants = wants_page(request.method(), request.uri(), request.headers());
     let headers = request.headers().clone();
     let response = next.run(request).await;
@@ -373,9 +384,10 @@ fn sorry(state: &State, headers: &HeaderMap, problem: &Problem) -> Response {
         StatusCode::BAD_REQUEST => l.t("This address does not read", "アドレスを読み取れません"),
         StatusCode::FORBIDDEN => l.t("Not from there", "この場所からは使えません"),
         StatusCode::NOT_FOUND => l.t("There is nothing here", "見つかりません"),
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            l.t("Not now; try again in a moment", "今は応答できません。少し待って再試行してください")
-        }
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => l.t(
+            "Not now; try again in a moment",
+            "今は応答できません。少し待って再試行してください",
+        ),
         _ => l.t("That did not work", "うまくいきませんでした"),
     };
     let address = Address::default();

@@ -81,12 +81,7 @@ impl Address {
 
     /// The same question from its first line on, nothing open.
     fn fresh(&self) -> Self {
-        Self {
-            cursor: String::new(),
-            newer: String::new(),
-            open: String::new(),
-            ..self.clone()
-        }
+        Self { cursor: String::new(), newer: String::new(), open: String::new(), ..self.clone() }
     }
 
     /// Another question.
@@ -127,7 +122,12 @@ impl Address {
     pub(crate) fn following(&self, on: bool) -> Self {
         let live = if on { "1" } else { "" };
         if on {
-            return Self { live: live.into(), order: String::new(), to: String::new(), ..self.fresh() };
+            return Self {
+                live: live.into(),
+                order: String::new(),
+                to: String::new(),
+                ..self.fresh()
+            };
         }
         Self { live: live.into(), ..self.clone() }
     }
@@ -295,7 +295,9 @@ mod tests {
         let pairs = href.trim_start_matches("/?").split('&').filter_map(|p| p.split_once('='));
         let decode = |text: &str| {
             let uri: axum::http::Uri = format!("/?v={text}").parse().unwrap();
-            axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap().0[0].1.clone()
+            axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap().0[0]
+                .1
+                .clone()
         };
         let pairs = pairs.map(|(name, value)| (name.to_owned(), decode(value))).collect();
         assert_eq!(Address::from_params(&Params::new(pairs).unwrap()), address);

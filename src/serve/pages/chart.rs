@@ -99,9 +99,7 @@ pub(super) fn chart(histogram: &Histogram, address: &Address, zone: &Zone, l: La
         return Chart::default();
     };
     let from_ms = first.time.millis();
-    let end = |at: Timestamp| {
-        Timestamp(at.0.saturating_add(interval.saturating_mul(1_000_000)))
-    };
+    let end = |at: Timestamp| Timestamp(at.0.saturating_add(interval.saturating_mul(1_000_000)));
     let to_ms = histogram.buckets.last().map_or(from_ms, |b| end(b.time).millis());
 
     let mut bars = Vec::with_capacity(histogram.buckets.len());
@@ -209,9 +207,31 @@ fn clock(at: Timestamp, zone: &Zone, step_ms: i64) -> String {
 }
 
 const STEPS_MS: [i64; 25] = [
-    100, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000,
-    1_800_000, 3_600_000, 7_200_000, 10_800_000, 21_600_000, 43_200_000, 86_400_000, 172_800_000,
-    604_800_000, 1_209_600_000, 2_592_000_000, 7_776_000_000, 31_536_000_000,
+    100,
+    500,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    30_000,
+    60_000,
+    120_000,
+    300_000,
+    600_000,
+    900_000,
+    1_800_000,
+    3_600_000,
+    7_200_000,
+    10_800_000,
+    21_600_000,
+    43_200_000,
+    86_400_000,
+    172_800_000,
+    604_800_000,
+    1_209_600_000,
+    2_592_000_000,
+    7_776_000_000,
+    31_536_000_000,
 ];
 
 fn ticks(from_ms: i64, to_ms: i64, zone: &Zone, l: Lang) -> Vec<Tick> {
@@ -271,9 +291,8 @@ mod tests {
     fn bands_stand_on_each_other_and_the_rare_is_seen() {
         let chart = chart(&histogram(), &Address::default(), &Zone::utc(), Lang::En);
         assert_eq!(chart.to_ms - chart.from_ms, 240_000);
-        let classes = |n: usize| -> Vec<&str> {
-            chart.bars[n].bands.iter().map(|b| b.class).collect()
-        };
+        let classes =
+            |n: usize| -> Vec<&str> { chart.bars[n].bands.iter().map(|b| b.class).collect() };
         assert_eq!(classes(0), ["bar-error", "bar-info"]);
         assert_eq!(classes(1), Vec::<&str>::new());
         assert_eq!(classes(2), ["bar-warning", "bar-info", "bar-debug"]);
@@ -281,10 +300,7 @@ mod tests {
         assert_eq!(chart.bars[3].bands[1].y, "0.000%");
         assert_eq!(chart.bars[2].x, "50.000%");
         assert!(chart.bars[0].title.ends_with("1,000 lines\nerror 10\ninfo 990"));
-        assert_eq!(
-            chart.bars[1].href,
-            "/?from=2026-03-01T09:01:00Z&to=2026-03-01T09:02:00Z"
-        );
+        assert_eq!(chart.bars[1].href, "/?from=2026-03-01T09:01:00Z&to=2026-03-01T09:02:00Z");
     }
 
     #[test]
@@ -313,12 +329,14 @@ mod tests {
         };
         // 2026-03-01 18:00:30 in Tokyo, a quarter of an hour.
         let from = 1_772_355_630_000;
-        assert_eq!(texts(from, from + 900_000), [
-            "18:02", "18:04", "18:06", "18:08", "18:10", "18:12", "18:14"
-        ]);
-        assert_eq!(texts(from, from + 43_200_000), [
-            "20:00", "22:00", "Mar 2", "02:00", "04:00", "06:00"
-        ]);
+        assert_eq!(
+            texts(from, from + 900_000),
+            ["18:02", "18:04", "18:06", "18:08", "18:10", "18:12", "18:14"]
+        );
+        assert_eq!(
+            texts(from, from + 43_200_000),
+            ["20:00", "22:00", "Mar 2", "02:00", "04:00", "06:00"]
+        );
         assert_eq!(texts(from, from + 6 * 86_400_000).first().map(String::as_str), Some("Mar 2"));
     }
 }

@@ -9,7 +9,7 @@ use crate::base::limits::{PAGE_BARS, PAGE_LINES};
 use crate::base::metrics::Counter;
 use crate::base::record::Record;
 use crate::base::time::{TimeRange, Timestamp};
-use crate::query::{self, Bucket, Budget, Buckets, Cursor, Histogram, Order};
+use crate::query::{self, Bucket, Buckets, Budget, Cursor, Histogram, Order};
 use crate::reply::Problem;
 use crate::serve::State;
 use crate::serve::params::{Params, Question, cursor_text};
@@ -201,7 +201,18 @@ fn look(
     } else {
         None
     };
-    Ok(Found { range, records, pinned, pages, histogram, future, newest, partial, elsewhere, question })
+    Ok(Found {
+        range,
+        records,
+        pinned,
+        pages,
+        histogram,
+        future,
+        newest,
+        partial,
+        elsewhere,
+        question,
+    })
 }
 
 /// One page of lines in the order of the page, and the ways to those beside it.
@@ -218,9 +229,8 @@ fn lines(
     let newest_first = address.order != "asc";
     let order = if newest_first { Order::Desc } else { Order::Asc };
     let opposite = if newest_first { Order::Asc } else { Order::Desc };
-    let search = |order, cursor| {
-        query::search(snapshot, query, range, order, PAGE_LINES, cursor, budget)
-    };
+    let search =
+        |order, cursor| query::search(snapshot, query, range, order, PAGE_LINES, cursor, budget);
 
     let mut cursor = question.cursor;
     let mut back = None;
@@ -321,10 +331,8 @@ fn lay_out(found: &Found, address: &Address, reader: &Reader) -> Viewer {
         viewer.chart = Some(chart::chart(&found.histogram, address, &reader.zone, l));
         viewer.legend = chart::legend(&found.histogram, address, l);
     }
-    viewer.future = (found.future > 0).then(|| Future {
-        count: grouped(found.future),
-        href: address.over("now", "").href(),
-    });
+    viewer.future = (found.future > 0)
+        .then(|| Future { count: grouped(found.future), href: address.over("now", "").href() });
     viewer.nothing = (found.records.is_empty()).then(|| nothing(found, address, reader));
     viewer.total = grouped(total);
     viewer.rows = rows;
@@ -362,7 +370,11 @@ fn blank(address: &Address, reader: &Reader) -> Viewer {
         && address.order != "asc";
     let tail = Address { q: address.q.clone(), tz: address.tz.clone(), ..Address::default() };
     let kept = [("order", &address.order), ("lang", &address.lang), ("live", &address.live)];
-    let title = if address.q.is_empty() { "shirabe".to_owned() } else { format!("{} · shirabe", address.q) };
+    let title = if address.q.is_empty() {
+        "shirabe".to_owned()
+    } else {
+        format!("{} · shirabe", address.q)
+    };
     Viewer {
         f: reader.frame(title),
         ask: Ask {
@@ -424,18 +436,29 @@ fn nothing(found: &Found, address: &Address, reader: &Reader) -> Nothing {
     let way = |label: &str, href: String, note: String| Way { label: label.to_owned(), href, note };
     let everything = address.over(range::ALL, "");
     let unasked = Address { q: String::new(), ..everything.clone() };
-    let unasked = way(l.t("All lines, without the query", "検索語なしですべての行"), unasked.href(), String::new());
+    let unasked = way(
+        l.t("All lines, without the query", "検索語なしですべての行"),
+        unasked.href(),
+        String::new(),
+    );
     if let Some(newest) = &found.elsewhere {
         let at = newest.time.in_zone(&reader.zone).strftime("%Y-%m-%d %H:%M:%S").to_string();
         let near = |nanos: i64| {
-            chart::stamp(Timestamp(newest.time.0.saturating_add(nanos)).floor_to_millis(), &reader.zone)
+            chart::stamp(
+                Timestamp(newest.time.0.saturating_add(nanos)).floor_to_millis(),
+                &reader.zone,
+            )
         };
         let half_hour = range::USUAL_NANOS / 2;
         return Nothing {
             title: l.t("Nothing in this range", "この期間には該当する行がありません"),
             text: match l {
-                super::words::Lang::En => format!("Outside of it there are lines; the newest is of {at}."),
-                super::words::Lang::Ja => format!("期間の外には該当する行があります。最新は {at} です。"),
+                super::words::Lang::En => {
+                    format!("Outside of it there are lines; the newest is of {at}.")
+                }
+                super::words::Lang::Ja => {
+                    format!("期間の外には該当する行があります。最新は {at} です。")
+                }
             },
             ways: vec![
                 way(
@@ -443,7 +466,11 @@ fn nothing(found: &Found, address: &Address, reader: &Reader) -> Nothing {
                     address.over(near(-half_hour), near(half_hour)).href(),
                     at,
                 ),
-                way(l.t("Everything that is kept", "保存されている全期間"), everything.href(), String::new()),
+                way(
+                    l.t("Everything that is kept", "保存されている全期間"),
+                    everything.href(),
+                    String::new(),
+                ),
             ],
         };
     }
@@ -451,7 +478,11 @@ fn nothing(found: &Found, address: &Address, reader: &Reader) -> Nothing {
         return Nothing {
             title: l.t("Nothing in this range", "この期間には行がありません"),
             text: String::new(),
-            ways: vec![way(l.t("Everything that is kept", "保存されている全期間"), everything.href(), String::new())],
+            ways: vec![way(
+                l.t("Everything that is kept", "保存されている全期間"),
+                everything.href(),
+                String::new(),
+            )],
         };
     }
     Nothing {

@@ -128,7 +128,8 @@ fn span(from: Timestamp, to: Timestamp, now: Timestamp, zone: &Zone) -> String {
     let (from, to, now) = (from.in_zone(zone), to.in_zone(zone), now.in_zone(zone));
     let seconds = from.second() != 0 || to.second() != 0;
     let time = if seconds { "%H:%M:%S" } else { "%H:%M" };
-    let day = if from.year() == now.year() && to.year() == now.year() { "%m-%d " } else { "%Y-%m-%d " };
+    let day =
+        if from.year() == now.year() && to.year() == now.year() { "%m-%d " } else { "%Y-%m-%d " };
     let same_day = from.date() == to.date();
     let first = if same_day && from.date() == now.date() { "" } else { day };
     let second = if same_day { "" } else { day };
@@ -169,9 +170,17 @@ mod tests {
         for (from, to, want) in [
             ("2026-03-01T17:00:00+09:00", "2026-03-01T18:00:00+09:00", "17:00 – 18:00 JST"),
             ("2026-03-01T17:00:01+09:00", "2026-03-01T18:00:00+09:00", "17:00:01 – 18:00:00 JST"),
-            ("2026-02-28T17:00:00+09:00", "2026-03-01T18:00:00+09:00", "02-28 17:00 – 03-01 18:00 JST"),
+            (
+                "2026-02-28T17:00:00+09:00",
+                "2026-03-01T18:00:00+09:00",
+                "02-28 17:00 – 03-01 18:00 JST",
+            ),
             ("2026-02-28T17:00:00+09:00", "2026-02-28T18:00:00+09:00", "02-28 17:00 – 18:00 JST"),
-            ("2024-02-28T17:00:00+09:00", "2024-02-28T18:00:00+09:00", "2024-02-28 17:00 – 18:00 JST"),
+            (
+                "2024-02-28T17:00:00+09:00",
+                "2024-02-28T18:00:00+09:00",
+                "2024-02-28 17:00 – 18:00 JST",
+            ),
         ] {
             assert_eq!(span(at(from), at(to), now, &zone), want);
         }

@@ -22,8 +22,26 @@ const LONG_CHARS_MAX: usize = 64_000;
 
 /// Names that are built in (query.md 2); a field called so is asked for as `fields.NAME`.
 const BUILT_IN: [&str; 20] = [
-    "id", "time", "received", "host", "app", "severity", "facility", "pid", "message", "raw",
-    "format", "listener", "transport", "peer", "tag", "defect", "via", "since", "until", "word",
+    "id",
+    "time",
+    "received",
+    "host",
+    "app",
+    "severity",
+    "facility",
+    "pid",
+    "message",
+    "raw",
+    "format",
+    "listener",
+    "transport",
+    "peer",
+    "tag",
+    "defect",
+    "via",
+    "since",
+    "until",
+    "word",
 ];
 
 /// A stretch of text, marked or not.
@@ -75,8 +93,8 @@ pub(super) struct Detail {
     pub(super) class: &'static str,
     /// The whole message, where the list could not show it.
     pub(super) message: Option<Vec<Piece>>,
-    pub(super) says: Vec<Fact>,
-    pub(super) came: Vec<Fact>,
+    /// What the line says, and how it came.
+    pub(super) tables: [Facts; 2],
     pub(super) around: Vec<(&'static str, String)>,
     pub(super) permalink: String,
     pub(super) raw_href: String,
@@ -84,6 +102,13 @@ pub(super) struct Detail {
     /// The line as it came, where that is not the message.
     pub(super) raw: Option<Vec<Piece>>,
     pub(super) json: String,
+}
+
+/// Facts of one kind.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) caption: &'static str,
+    pub(super) facts: Vec<Fact>,
 }
 
 /// A name and a value, with what one can do about it.
@@ -130,7 +155,8 @@ fn letter(severity: Option<Severity>) -> &'static str {
 
 /// A quiet colour of its own for every app, the same on every page (FNV-1a).
 fn hue(app: &str) -> u32 {
-    let hash = app.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(16_777_619));
+    let hash =
+        app.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(16_777_619));
     (hash >> 8) % 12
 }
 
@@ -146,8 +172,11 @@ impl Scene<'_> {
         let mut rows = Vec::with_capacity(records.len());
         for record in records {
             let mut row = self.row(record, open == Some(record.id));
-            let its_day =
-                record.time.in_zone(self.zone).strftime(self.l.t("%A, %-d %B %Y", "%Y年%-m月%-d日")).to_string();
+            let its_day = record
+                .time
+                .in_zone(self.zone)
+                .strftime(self.l.t("%A, %-d %B %Y", "%Y年%-m月%-d日"))
+                .to_string();
             // The first day is said only where another one follows; see `rows` of the page.
             if its_day != day {
                 row.day = Some(its_day.clone());
@@ -191,7 +220,8 @@ impl Scene<'_> {
     }
 
     fn permalink(&self, id: u64) -> String {
-        let question = Address { cursor: String::new(), newer: String::new(), ..self.address.clone() };
+        let question =
+            Address { cursor: String::new(), newer: String::new(), ..self.address.clone() };
         question.opening(None).below(&format!("/records/{id}"))
     }
 
@@ -211,8 +241,13 @@ impl Scene<'_> {
         Detail {
             class: class(record.severity),
             message: (!is_short).then(|| long_pieces(text, &hits)),
-            says,
-            came: self.origin(record),
+            tables: [
+                Facts { caption: self.l.t("what the line says", "行の内容"), facts: says },
+                Facts {
+                    caption: self.l.t("how it came", "届いた経路"),
+                    facts: self.origin(record),
+                },
+            ],
             around: self.around(record),
             permalink: format!("/records/{}", record.id),
             raw_href: format!("/api/v1/records/{}/raw", record.id),
@@ -234,7 +269,8 @@ impl Scene<'_> {
     }
 
     fn fact(&self, name: &str, value: String, term: Option<String>) -> Fact {
-        let shown: String = value.chars().take(LONG_CHARS_MAX).map(|c| sign(c).unwrap_or(c)).collect();
+        let shown: String =
+            value.chars().take(LONG_CHARS_MAX).map(|c| sign(c).unwrap_or(c)).collect();
         Fact {
             name: name.to_owned(),
             value: shown,
@@ -262,7 +298,11 @@ impl Scene<'_> {
                 } else {
                     at(record.received, "%Y-%m-%d %H:%M:%S%.3f")
                         + &if late < 0 {
-                            format!(" ({} {})", length(l, -late), l.t("before its time", "未来の時刻"))
+                            format!(
+                                " ({} {})",
+                                length(l, -late),
+                                l.t("before its time", "未来の時刻")
+                            )
                         } else {
                             format!(" ({} {})", length(l, late), l.t("later", "後"))
                         }
@@ -343,9 +383,11 @@ fn sign(c: char) -> Option<char> {
         '\n' | '\t' => None,
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)),
         '\x7f' => Some('␡'),
-        '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            Some('\u{fffd}')
-        }
+        '\u{80}'..='\u{9f}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}' => Some('\u{fffd}'),
         _ => None,
     }
 }

@@ -158,9 +158,10 @@ pub(super) fn places(bound: &[Bound], reach: &Reach<'_>, l: Lang) -> Vec<Place> 
             address: b.address.to_string(),
             note: match (&*b.protocol, &*b.transport) {
                 ("syslog", "udp") => l.t("RFC 5424 and RFC 3164", "RFC 5424 と RFC 3164"),
-                ("syslog", _) => {
-                    l.t("RFC 5424 and RFC 3164, octet-counted or by line", "RFC 5424 と RFC 3164、オクテット数または行区切り")
-                }
+                ("syslog", _) => l.t(
+                    "RFC 5424 and RFC 3164, octet-counted or by line",
+                    "RFC 5424 と RFC 3164、オクテット数または行区切り",
+                ),
                 ("forward", "udp") => l.t("heartbeats", "ハートビート"),
                 ("forward", _) => "fluentd, fluent-bit, Docker",
                 _ => "",
@@ -170,7 +171,10 @@ pub(super) fn places(bound: &[Bound], reach: &Reach<'_>, l: Lang) -> Vec<Place> 
     places.push(Place {
         what: "http".to_owned(),
         address: reach.http.to_string(),
-        note: l.t("POST /api/v1/ingest: JSON lines or text", "POST /api/v1/ingest: JSON 行またはテキスト"),
+        note: l.t(
+            "POST /api/v1/ingest: JSON lines or text",
+            "POST /api/v1/ingest: JSON 行またはテキスト",
+        ),
     });
     places
 }
@@ -196,10 +200,15 @@ pub(super) fn snippets(bound: &[Bound], reach: &Reach<'_>) -> Vec<Snippet> {
     let Target { host, port } = reach.of(reach.http);
     let token = if reach.guarded { "  -H \"Authorization: Bearer $TOKEN\" \\\n" } else { "" };
     let line = r#"{"app":"hello","level":"info","message":"hello 調べ"}"#;
-    add("curl", "curl", "", format!(
-        "curl http://{host}:{port}/api/v1/ingest \\\n{token}  \
+    add(
+        "curl",
+        "curl",
+        "",
+        format!(
+            "curl http://{host}:{port}/api/v1/ingest \\\n{token}  \
          -H 'Content-Type: application/x-ndjson' \\\n  --data-binary '{line}'"
-    ));
+        ),
+    );
     for file in FILES {
         let target = match file.takes {
             ("syslog", "tcp") => &syslog,
@@ -235,8 +244,7 @@ mod tests {
             bound("syslog", "tcp", "127.0.0.1:40001"),
             bound("forward", "tcp", "[::1]:40002"),
         ];
-        let reach =
-            Reach { http: "127.0.0.1:40003".parse().unwrap(), host: None, guarded: false };
+        let reach = Reach { http: "127.0.0.1:40003".parse().unwrap(), host: None, guarded: false };
         let texts = snippets(&all, &reach);
         let ids: Vec<&str> = texts.iter().map(|s| s.id).collect();
         assert_eq!(

@@ -102,7 +102,11 @@ mod tests {
             ("en", Some("ja"), Some("ja"), Lang::En),
             ("xx", None, Some("*"), Lang::En),
         ] {
-            assert_eq!(Lang::choose(address, cookie, accept), want, "{address} {cookie:?} {accept:?}");
+            assert_eq!(
+                Lang::choose(address, cookie, accept),
+                want,
+                "{address} {cookie:?} {accept:?}"
+            );
         }
     }
 
