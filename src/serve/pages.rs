@@ -207,13 +207,13 @@ impl Reader {
         let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let l = Lang::choose(&address.lang, cookie(headers, "lang"), text(ACCEPT_LANGUAGE));
         let named = cookie(headers, "tz").and_then(|name| Some((name, Zone::named(name)?)));
-        let (zone_name, zone) = match named {
-            Some((name, zone)) => (name.to_owned(), zone),
-            None => {
+        let (zone_name, zone) = named.map_or_else(
+            || {
                 let zone = state.config.time_zone.clone();
                 (zone.inner().iana_name().unwrap_or("UTC").to_owned(), zone)
-            }
-        };
+            },
+            |(name, zone)| (name.to_owned(), zone),
+        );
         let cookie = match &*address.lang {
             "ja" => Some("lang=ja; Path=/; Max-Age=31536000; SameSite=Strict"),
             "en" => Some("lang=en; Path=/; Max-Age=31536000; SameSite=Strict"),
@@ -343,9 +343,11 @@ pub(crate) fn login(
     next: &str,
 ) -> Response {
     let reader = Reader::of(state, &Address::default(), headers);
+    let failed = status == StatusCode::FORBIDDEN;
     let page = Login { f: reader.frame("shirabe"), next: next.to_owned(), failed };
-    let status = if failed { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
-    reader.answer(status, &page)
+    let mut response = reader.answer(status, &page);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Puts a [`Problem`] into words for a person: whoever asked a page gets a page.

@@ -194,7 +194,6 @@ fn words(query: &str) -> Vec<&str> {
             _ if escaped => escaped = false,
             (Some('"'), '\\') => escaped = true,
             (Some(open), close) if open == close => quote = None,
-            (Some(_), _) => {}
             // Inside a word (`it's`) a quote is a letter.
             (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
             (None, '(') => depth += 1,

@@ -1,6 +1,8 @@
 //! The histogram as a drawing: counts over time become bars in percent of the width and height,
 //! so that the server draws it once for every screen and no style stands in the markup.
 
+use std::fmt::Write as _;
+
 use crate::base::record::Severity;
 use crate::base::time::{Timestamp, Zone};
 use crate::query::Histogram;
@@ -116,7 +118,7 @@ pub(super) fn chart(histogram: &Histogram, address: &Address, zone: &Zone, l: La
             if let Some(sum) = counts.get_mut(band(severity(name))) {
                 *sum += count;
             }
-            title.push_str(&format!("\n{} {}", label(name, l), grouped(count)));
+            write!(title, "\n{} {}", label(name, l), grouped(count)).unwrap_or_default();
         }
         bars.push(Bar {
             href: address.over(stamp(bucket.time, zone), stamp(end(bucket.time), zone)).href(),
@@ -199,8 +201,8 @@ pub(super) fn stamp(at: Timestamp, zone: &Zone) -> String {
 fn clock(at: Timestamp, zone: &Zone, step_ms: i64) -> String {
     let format = match step_ms {
         ..1_000 => "%H:%M:%S%.3f",
-        ..60_000 => "%H:%M:%S",
-        ..86_400_000 => "%m-%d %H:%M",
+        1_000..60_000 => "%H:%M:%S",
+        60_000..86_400_000 => "%m-%d %H:%M",
         _ => "%Y-%m-%d",
     };
     at.in_zone(zone).strftime(format).to_string()
@@ -251,9 +253,9 @@ fn ticks(from_ms: i64, to_ms: i64, zone: &Zone, l: Lang) -> Vec<Tick> {
         let midnight = shown.hour() == 0 && shown.minute() == 0 && shown.second() == 0;
         let format = match step {
             ..1_000 => "%H:%M:%S%.1f",
-            ..60_000 => "%H:%M:%S",
-            ..86_400_000 if !midnight => "%H:%M",
-            ..2_592_000_000 => l.t("%b %-d", "%-m/%-d"),
+            1_000..60_000 => "%H:%M:%S",
+            60_000..86_400_000 if !midnight => "%H:%M",
+            60_000..2_592_000_000 => l.t("%b %-d", "%-m/%-d"),
             _ => "%Y-%m",
         };
         let anchor = match x {

@@ -202,6 +202,7 @@ fn look(
         None
     };
     Ok(Found {
+        question,
         range,
         records,
         pinned,
@@ -211,7 +212,6 @@ fn look(
         newest,
         partial,
         elsewhere,
-        question,
     })
 }
 

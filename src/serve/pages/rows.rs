@@ -1,5 +1,6 @@
 //! Records as lines on a page: what of a message is shown, what is marked, what is a link.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -265,10 +266,10 @@ impl Scene<'_> {
             _ if shown.len() > 1_000 || shown.is_empty() => None,
             _ => Some(condition(&key, &shown)),
         };
-        self.fact(name, shown, term)
+        self.fact(name, &shown, term)
     }
 
-    fn fact(&self, name: &str, value: String, term: Option<String>) -> Fact {
+    fn fact(&self, name: &str, value: &str, term: Option<String>) -> Fact {
         let shown: String =
             value.chars().take(LONG_CHARS_MAX).map(|c| sign(c).unwrap_or(c)).collect();
         Fact {
@@ -285,9 +286,9 @@ impl Scene<'_> {
             time.in_zone(self.zone).strftime(format).to_string()
         };
         let asked = |name: &str, key: &str, value: &str| {
-            self.fact(name, value.to_owned(), Some(condition(key, value)))
+            self.fact(name, value, Some(condition(key, value)))
         };
-        let said = |name: &str, value: String| self.fact(name, value, None);
+        let said = |name: &str, value: String| self.fact(name, &value, None);
         let late = record.received.0.saturating_sub(record.time.0) / 1_000_000;
         let mut facts = vec![
             said(l.t("time", "時刻"), at(record.time, "%Y-%m-%d %H:%M:%S%.f %:z")),
@@ -435,7 +436,7 @@ fn readable(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
+            write!(out, "\\x{byte:02x}").unwrap_or_default();
         }
     }
     out
@@ -459,12 +460,13 @@ mod tests {
     #[test]
     fn matches_are_marked_and_controls_are_shown() {
         for (text, hits, want) in [
-            ("hello 調べ", vec![6..12], "hello [調べ]"),
-            ("aXbX", vec![1..2, 3..4], "a[X]b[X]"),
-            ("a\nb\tc\x1b[0m", vec![], "a<↵>b c<␛>[0m"),
-            ("safe \u{202e}evil", vec![], "safe <\u{fffd}>evil"),
-            ("", vec![], ""),
+            ("hello 調べ", &[(6, 12)][..], "hello [調べ]"),
+            ("aXbX", &[(1, 2), (3, 4)], "a[X]b[X]"),
+            ("a\nb\tc\x1b[0m", &[], "a<↵>b c<␛>[0m"),
+            ("safe \u{202e}evil", &[], "safe <\u{fffd}>evil"),
+            ("", &[], ""),
         ] {
+            let hits: Vec<Range<usize>> = hits.iter().map(|(from, to)| *from..*to).collect();
             assert_eq!(flat(&pieces(text, &hits, shown(text, &hits))), want);
         }
     }
@@ -472,8 +474,8 @@ mod tests {
     #[test]
     fn a_match_far_in_is_seen() {
         let text = format!("{}needle tail", "x".repeat(500));
-        let hits = [500..506];
-        let seen = flat(&pieces(&text, &hits, shown(&text, &hits)));
+        let hits = std::slice::from_ref(&(500..506));
+        let seen = flat(&pieces(&text, hits, shown(&text, hits)));
         assert_eq!(seen, format!("<…>{}[needle] tail", "x".repeat(24)));
         let long = "調".repeat(2_000);
         assert_eq!(flat(&pieces(&long, &[], shown(&long, &[]))).chars().count(), 603);
