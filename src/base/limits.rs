@@ -63,6 +63,15 @@ pub const CHUNK_ROWS_MAX: usize = 65_536;
 /// Text of a chunk, bytes, where rows are long.
 pub const CHUNK_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes that a column of a chunk may unpack to: 64 times a chunk's text. Only damage says more.
+pub const COLUMN_BYTES_MAX: usize = 1 << 30;
+
+/// Entries of a segment's dictionary of one place; with more different values it has none there.
+pub const DICTIONARY_ENTRIES_MAX: usize = 1 << 20;
+
+/// Chunks of a segment: 256 MiB of text in chunks of one line each would be more than are read.
+pub const SEGMENT_CHUNKS_MAX: usize = 1 << 16;
+
 /// Weight of the live part at which it is sealed, bytes.
 pub const LIVE_BYTES_MAX: usize = 128 << 20;
 

@@ -1,9 +1,15 @@
 #![doc = include_str!("FORMAT.md")]
 
+mod body;
+mod column;
+pub mod filter;
 mod pack;
 pub mod record;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,31 +49,30 @@ pub struct Encoded {
 }
 
 /// Encodes the records of one segment; each slice is one chunk, ids rising.
+///
+/// A chunk has at most [`crate::base::limits::CHUNK_ROWS_MAX`] rows; empty ones are left out.
 pub fn encode(chunks: &[&[Arc<Record>]]) -> Encoded {
-    let _ = chunks;
-    unimplemented!("lead: codec")
+    body::encode(chunks)
 }
 
 /// Reads what [`encode`] wrote.
 #[derive(Debug)]
-pub struct Body {}
+pub struct Body(Arc<body::Open>);
 
 impl Body {
     /// Opens the body that stands at `at` in `file`, `len` bytes long; reads its table only.
     pub fn open(file: Arc<dyn ReadAt>, at: u64, len: u64) -> Result<Self> {
-        drop((file, at, len));
-        unimplemented!("lead: codec")
+        body::Open::new(file, at, len).map(|open| Self(Arc::new(open)))
     }
 
     /// One for each chunk.
     pub fn chunks(&self) -> &[ChunkMeta] {
-        unimplemented!("lead: codec")
+        self.0.chunks()
     }
 
     /// Opens a chunk; columns are decoded when first asked for.
     pub fn chunk(&self, n: usize) -> Result<Arc<dyn Rows>> {
-        let _ = n;
-        unimplemented!("lead: codec")
+        Ok(Arc::new(body::ChunkRows::new(Arc::clone(&self.0), n)?))
     }
 }
 
