@@ -19,4 +19,5 @@ mod api; // every call over HTTP: shapes, errors, guards, paging, the live strea
 mod corpora;
 mod house; // floors, doors and names of the source itself
 mod senders; // real programs: logger, rsyslog, syslog-ng, fluent loggers, curl // real log files, imported and compared byte for byte
+#[cfg(test)]
 mod syslog; // recorded bytes of real senders, and dialects case by case

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use shirabe::base::record::{Defect, Record};
 use shirabe::base::time::{Timestamp, Zone};
+use shirabe::base::value::Value;
 use shirabe::decode::frame::Framer;
 use shirabe::decode::{Origin, syslog};
 use shirabe::refine::Refiner;
@@ -118,7 +119,7 @@ fn differences(record: &Record, expected: &Json) -> Vec<String> {
         }
     }
     for (name, values) in fields {
-        let got = record.field(&name).map_or(Json::Null, |value| value.to_json());
+        let got = record.field(&name).map_or(Json::Null, Value::to_json);
         let wanted = if let [one] = &values[..] { Json::from(one.as_str()) } else { values.into() };
         same(&name, &got.to_string(), &wanted.to_string());
     }
@@ -266,7 +267,7 @@ fn case_differences(record: Option<&Record>, expect: &Json, received: Timestamp)
             "time" => Json::from(record.time.to_string()),
             "fields" => {
                 for (name, wanted) in wanted.as_object().expect("an object") {
-                    let got = record.field(name).map_or(Json::Null, |value| value.to_json());
+                    let got = record.field(name).map_or(Json::Null, Value::to_json);
                     if got != *wanted {
                         differences.push(format!("{name}: {got} instead of {wanted}"));
                     }

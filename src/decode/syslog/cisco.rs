@@ -2,7 +2,7 @@
 
 use crate::base::written;
 
-use super::{host, skip_spaces};
+use super::{host, skip_spaces, word};
 
 /// What stood before a time or a mnemonic.
 #[derive(Debug, Default, PartialEq)]
@@ -17,34 +17,50 @@ pub(super) struct Prefix<'a> {
 
 /// Reads such a prefix; `None` where neither a time nor a mnemonic follows, for then it was text.
 pub(super) fn prefix(bytes: &[u8]) -> Option<Prefix<'_>> {
-    let mut rest = bytes;
-    let mut sequence: &[u8] = &[];
+    let mut found = Prefix { rest: bytes, ..Prefix::default() };
     for _ in 0..2 {
-        if let Some((digits @ [_, ..], after)) = before_colon(rest, u8::is_ascii_digit) {
-            (sequence, rest) = (digits, after);
+        if let Some((digits @ [_, ..], after)) = before_colon(found.rest, u8::is_ascii_digit) {
+            (found.sequence, found.rest) = (digits, after);
         }
     }
     // NX-OS leaves the number out but not its colon.
-    rest = rest.strip_prefix(b": ").unwrap_or(rest);
-    let mut host: &[u8] = &[];
-    let is_name = |b: &u8| *b != b':' && *b > b' ';
-    if let Some((name, after)) = before_colon(rest, is_name)
+    found.rest = found.rest.strip_prefix(b": ").unwrap_or(found.rest);
+    if let Some((name, after)) = before_colon(found.rest, |b| *b != b':' && *b > b' ')
         && host::is_host(name)
-        && is_dated(after)
+        && let Some(after) = task(after).or(is_dated(after).then_some(after))
     {
-        (host, rest) = (name, after);
+        (found.host, found.rest) = (name, after);
     }
-    if let Some(time) = rest.strip_prefix(b"*").or(rest.strip_prefix(b"."))
-        && written::scan(time).is_some()
+    if let Some(after) = node(found.rest) {
+        found.rest = after;
+    } else if let (name, after) = word(found.rest)
+        && host::is_host(name)
+        && let Some(after) = node(after)
     {
-        rest = time;
-    } else if let Some(after) = uptime(rest)
-        && mnemonic(after).is_some()
-    {
-        rest = after;
+        (found.host, found.rest) = (name, after);
     }
-    let follows = is_dated(rest) || mnemonic(rest).is_some();
-    (follows && rest.len() < bytes.len()).then_some(Prefix { sequence, host, rest })
+    found.rest = match found.rest {
+        [b'*' | b'.', time @ ..] if written::scan(time).is_some() => time,
+        rest => uptime(rest).filter(|after| mnemonic(after).is_some()).unwrap_or(rest),
+    };
+    let is_prefix =
+        found.rest.len() < bytes.len() && (is_dated(found.rest) || mnemonic(found.rest).is_some());
+    is_prefix.then_some(found)
+}
+
+/// `*spamApTask0: ` before the time, as wireless controllers name their threads.
+fn task(bytes: &[u8]) -> Option<&[u8]> {
+    let (_, after) =
+        before_colon(bytes.strip_prefix(b"*")?, |b| b.is_ascii_alphanumeric() || *b == b'_')?;
+    is_dated(after).then_some(after)
+}
+
+/// `RP/0/RSP0/CPU0:` right before the time, the place in an IOS XR chassis.
+fn node(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes.iter().take(32).position(|b| !(b.is_ascii_alphanumeric() || *b == b'/'))?;
+    let (place, rest) = bytes.split_at_checked(end)?;
+    let rest = rest.strip_prefix(b":")?;
+    (place.contains(&b'/') && is_dated(rest)).then_some(rest)
 }
 
 fn is_dated(rest: &[u8]) -> bool {
@@ -61,11 +77,10 @@ fn before_colon(bytes: &[u8], may_stand: impl Fn(&u8) -> bool) -> Option<(&[u8],
 
 /// `00:00:46: ` or `1d02h: `, the time since the device was started.
 fn uptime(bytes: &[u8]) -> Option<&[u8]> {
-    let end = bytes.windows(2).take(32).position(|pair| pair == b": ")?;
-    let (span, rest) = bytes.split_at_checked(end)?;
     let is_span = |b: &u8| b.is_ascii_digit() || b":ywdhms.".contains(b);
-    (span.first().is_some_and(u8::is_ascii_digit) && span.iter().all(is_span))
-        .then(|| skip_spaces(rest.get(1..).unwrap_or_default()))
+    let end = bytes.iter().take(32).position(|b| !is_span(b))?;
+    let (span, rest) = bytes.split_at_checked(end)?;
+    (matches!(span, [b'0'..=b'9', .., b':']) && rest.starts_with(b" ")).then(|| skip_spaces(rest))
 }
 
 /// `%LINK-3-UPDOWN` where that, and a colon, begins `bytes`; also Huawei's `%%01SHELL/5/…(s)[3]`.

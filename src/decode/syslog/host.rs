@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 /// May this word be a host? Names, addresses, `-`; no words that say how grave a message is.
 pub(super) fn is_host(word: &[u8]) -> bool {
+    if let [b'[', inner @ .., b']'] = word {
+        return is_ipv4(inner) || is_ipv6(inner);
+    }
     if word.contains(&b':') {
         return is_ipv6(word);
     }
@@ -15,13 +18,9 @@ pub(super) fn is_host(word: &[u8]) -> bool {
         && !is_level(word)
 }
 
-/// An IPv6 address, also in brackets or with a zone.
-pub(super) fn is_ipv6(word: &[u8]) -> bool {
-    let inner = match word {
-        [b'[', inner @ .., b']'] => inner,
-        _ => word,
-    };
-    let address = inner.split(|b| *b == b'%').next().unwrap_or_default();
+/// An IPv6 address, also with a zone.
+fn is_ipv6(word: &[u8]) -> bool {
+    let address = word.split(|b| *b == b'%').next().unwrap_or_default();
     address.len() >= 2 && parses::<Ipv6Addr>(address)
 }
 
@@ -34,8 +33,8 @@ fn parses<T: FromStr>(word: &[u8]) -> bool {
     std::str::from_utf8(word).is_ok_and(|text| text.parse::<T>().is_ok())
 }
 
-/// `INFO` and its like, with which programs that log to a handler begin their text.
-fn is_level(word: &[u8]) -> bool {
+/// `INFO` and its like, with which programs that know nothing of headers begin their text.
+pub(super) fn is_level(word: &[u8]) -> bool {
     const LEVELS: [&[u8]; 13] = [
         b"TRACE",
         b"DEBUG",
@@ -54,11 +53,16 @@ fn is_level(word: &[u8]) -> bool {
     word.first().is_some_and(u8::is_ascii_uppercase) && LEVELS.contains(&word)
 }
 
-/// A severity as `syslog.conf` writes it.
+/// A severity as `syslog.conf` writes it (F5), also with facilities before it (AIX:
+/// `auth|security:info`).
 pub(super) fn is_severity(word: &[u8]) -> bool {
     const NAMES: [&[u8]; 10] = [
         b"emerg", b"alert", b"crit", b"err", b"error", b"warning", b"warn", b"notice", b"info",
         b"debug",
     ];
-    NAMES.contains(&word)
+    let name = match word.iter().rposition(|b| *b == b':') {
+        Some(at) => word.get(at + 1..).unwrap_or_default(),
+        None => word,
+    };
+    NAMES.contains(&name)
 }

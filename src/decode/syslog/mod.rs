@@ -176,11 +176,15 @@ fn sane_time(said: Option<Timestamp>, context: &mut Context<'_>) -> Timestamp {
 
 /// `message` is what of `frame` ends at `kept`; its BOM (RFC 5424 6.4) is none of the text.
 fn line(frame: &[u8], kept: usize, message: &[u8], context: &mut Context<'_>) -> Line {
-    let message = message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message);
+    let message = without_bom(message);
     match context.text(message) {
         Cow::Borrowed(_) => Line::spanning(frame, kept - message.len().min(kept), kept),
         Cow::Owned(text) => Line::with_message(frame, text),
     }
+}
+
+fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Splits at the first space, which belongs to neither part.
@@ -204,4 +208,258 @@ fn unless_nil(name: &[u8]) -> &[u8] {
 /// A field of text.
 fn field(name: &Arc<str>, text: Cow<'_, str>) -> Field {
     Field { name: Arc::clone(name), value: Value::Str(text.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::time::Zone;
+
+    const PEER: &str = "198.51.100.7";
+
+    fn record(frame: &[u8], zone: &str) -> Option<Record> {
+        let mut origin = Origin::new("syslog", "udp", PEER);
+        origin.zone = Zone::named(zone).unwrap();
+        let received = Timestamp::parse_rfc3339("2026-11-22T03:40:10.500Z").unwrap();
+        read(frame, received, &origin)
+    }
+
+    /// Host, app, pid, message, minutes and seconds; what is not said is empty.
+    fn check(frame: &str, expected: [&str; 5]) {
+        let record = record(frame.as_bytes(), "UTC").unwrap();
+        let time = record.time.to_string();
+        let got = [
+            if &*record.host == PEER { "" } else { &*record.host },
+            if &*record.app == "-" { "" } else { &*record.app },
+            record.pid.as_deref().unwrap_or_default(),
+            record.message(),
+            if record.defects.has(Defect::NoTimestamp) { "" } else { time.get(14..19).unwrap() },
+        ];
+        assert_eq!(got, expected, "{frame}");
+        assert_eq!(record.line.raw(), frame.as_bytes());
+        assert!(record.line.span().is_some(), "{frame}: the message is stored twice");
+    }
+
+    #[test]
+    fn reads_what_devices_send() {
+        // Cisco: IOS XR, wireless controllers, FTD, counters twice, uptime in days.
+        check(
+            "<189>1234: RP/0/RSP0/CPU0:Nov 22 03:40:00.123 UTC: config[65738]: %MGBL-CONFIG-6-DB_COMMIT : done",
+            ["", "config", "65738", "%MGBL-CONFIG-6-DB_COMMIT : done", "40:00"],
+        );
+        check(
+            "<189>99: xr1 RP/0/RSP0/CPU0:Nov 22 03:40:00 UTC: ifmgr[9]: %PKT_INFRA-LINK-3-UPDOWN : x",
+            ["xr1", "ifmgr", "9", "%PKT_INFRA-LINK-3-UPDOWN : x", "40:00"],
+        );
+        check(
+            "<132>WLC1: *spamApTask0: Nov 22 03:40:00.123: %CAPWAP-3-ECHO_ERR: capwap.c:1 lost",
+            ["WLC1", "%CAPWAP-3-ECHO_ERR", "", "%CAPWAP-3-ECHO_ERR: capwap.c:1 lost", "40:00"],
+        );
+        check(
+            "<113>2026-11-22T03:40:00Z ftd1  %FTD-1-430003: EventPriority: Low",
+            ["ftd1", "%FTD-1-430003", "", "%FTD-1-430003: EventPriority: Low", "40:00"],
+        );
+        check(
+            "<189>29: 000045: *Nov 22 03:40:00.123: %SYS-5-RESTART: x",
+            ["", "%SYS-5-RESTART", "", "%SYS-5-RESTART: x", "40:00"],
+        );
+        check(
+            "<189>29: 1w2d: %SYS-5-RESTART: x",
+            ["", "%SYS-5-RESTART", "", "%SYS-5-RESTART: x", ""],
+        );
+        check("<13>42: the answer", ["", "", "", "42: the answer", ""]);
+        check("<13>rtr1: nothing dated", ["", "rtr1", "", "nothing dated", ""]);
+        // Huawei, H3C, Arista, Aruba.
+        check(
+            "<190>Nov 22 2026 03:40:00+00:00 HW %%01SHELL/5/CMD(s)[3]:Recorded",
+            ["HW", "%%01SHELL/5/CMD(s)", "", "%%01SHELL/5/CMD(s)[3]:Recorded", "40:00"],
+        );
+        check(
+            "<190>Nov 22 03:40:00:123 2026 H3C %%10SHELL/6/SHELL_CMD: -Task=x",
+            ["H3C", "%%10SHELL/6/SHELL_CMD", "", "%%10SHELL/6/SHELL_CMD: -Task=x", "40:00"],
+        );
+        check(
+            "<190>Nov 22 03:40:00 sw1 Ebra: 117: %LINEPROTO-5-UPDOWN: up",
+            ["sw1", "Ebra", "", "117: %LINEPROTO-5-UPDOWN: up", "40:00"],
+        );
+        check(
+            "<141>Nov 22 03:40:00 2026 [10.1.1.5] authmgr[3711]: <522008> <NOTI> ok",
+            ["[10.1.1.5]", "authmgr", "3711", "<522008> <NOTI> ok", "40:00"],
+        );
+        // F5, AIX, UniFi: more before the tag than a host; all of it is message.
+        check(
+            "<134>Nov 22 03:40:00 big1 notice mcpd[56]: 01070639:5: x",
+            ["big1", "mcpd", "56", "notice mcpd[56]: 01070639:5: x", "40:00"],
+        );
+        check(
+            "<131>Nov 22 03:40:00 big1 ASM:unit_hostname=\"big1\"",
+            ["big1", "ASM", "", "unit_hostname=\"big1\"", "40:00"],
+        );
+        check(
+            "<38>Nov 22 03:40:00 aix1 auth|security:info sshd[345]: Accepted",
+            ["aix1", "sshd", "345", "auth|security:info sshd[345]: Accepted", "40:00"],
+        );
+        check(
+            "<30>Nov 22 03:40:00 ap1 f09fc2abcdef,UAP-6.0.21+13673: hostapd[12]: ath0: STA",
+            [
+                "ap1",
+                "hostapd",
+                "12",
+                "f09fc2abcdef,UAP-6.0.21+13673: hostapd[12]: ath0: STA",
+                "40:00",
+            ],
+        );
+        // Appliances whose text has words before a colon, or none.
+        check(
+            "<14>Nov 22 03:40:00 nas WinFileService Event: read, Path: /x",
+            ["nas", "", "", "WinFileService Event: read, Path: /x", "40:00"],
+        );
+        check(
+            "<14>Nov 22 03:40:00 nas Connection: User [admin] logged in",
+            ["nas", "Connection", "", "User [admin] logged in", "40:00"],
+        );
+        check(
+            "<13>Nov 22 03:40:00 192.0.2.3: On battery",
+            ["192.0.2.3", "", "", "On battery", "40:00"],
+        );
+        check(
+            "<190>raslogd: 2026/11/22-03:40:00, [SEC-1203], x",
+            ["", "raslogd", "", "2026/11/22-03:40:00, [SEC-1203], x", ""],
+        );
+        check(
+            "<13>Nov 22 03:40:00 mac --- last message repeated 1 time ---",
+            ["mac", "", "", "--- last message repeated 1 time ---", "40:00"],
+        );
+        check(
+            "<13>Nov 22 03:40:00 last message repeated 3 times",
+            ["", "", "", "last message repeated 3 times", "40:00"],
+        );
+        check(
+            "<13>Nov 22 03:40:00 relay Nov 22 03:39:59 web01 app: x",
+            ["relay", "", "", "Nov 22 03:39:59 web01 app: x", "40:00"],
+        );
+        // Programs that log to a handler and know nothing of headers.
+        check(
+            "<14>2026-11-22 03:40:00,123 INFO starting",
+            ["", "", "", "2026-11-22 03:40:00,123 INFO starting", "40:00"],
+        );
+        check(
+            "<14>Nov 22 03:40:00 ERROR: disk is full",
+            ["", "", "", "ERROR: disk is full", "40:00"],
+        );
+        check(
+            "<14>Nov 22 03:40:00 web01 @cee: {\"a\":1}",
+            ["web01", "", "", "@cee: {\"a\":1}", "40:00"],
+        );
+        check("<14>Nov 22 03:40:00 web01   indented", ["web01", "", "", "  indented", "40:00"]);
+        check("<14>Nov 22 03:40:00 {\"a\": 1}", ["", "", "", "{\"a\": 1}", "40:00"]);
+        check("<14>Nov 22 03:40:00", ["", "", "", "", "40:00"]);
+        check("\u{feff}<14>Nov 22 03:40:00 h a: x", ["h", "a", "", "x", "40:00"]);
+        check("<14>\u{feff}x y", ["", "", "", "x y", ""]);
+        // No PRI: a file's line with host and tag is taken apart, any other only dated.
+        check("2026-11-22T03:40:00Z web01 app[7]: x", ["web01", "app", "7", "x", "40:00"]);
+        check("2026-11-22T03:40:00Z app: x", ["", "", "", "2026-11-22T03:40:00Z app: x", "40:00"]);
+        check("app: x", ["", "", "", "app: x", ""]);
+        // RFC 5424 in name: Heroku leaves SD out, others go on as RFC 3164 does.
+        check(
+            "<40>1 2026-11-22T03:40:00+00:00 d.x app web.3 - State changed",
+            ["d.x", "app", "web.3", "State changed", "40:00"],
+        );
+        check(
+            "<14>1 2026-11-22T03:40:00Z h app[12]: some text with words",
+            ["h", "app", "12", "some text with words", "40:00"],
+        );
+        check(
+            "<134>1 1795318800.5 MX84 security_event ids_alerted signature=1:2",
+            ["MX84", "security_event", "", "ids_alerted signature=1:2", "40:00"],
+        );
+        check("<14>1 file changed", ["", "", "", "1 file changed", ""]);
+        check("<14>1 2026-11-22T03:40:00Z h", ["h", "", "", "", "40:00"]);
+        check(
+            "<14>1 2026-11-22T03:40:00Z h a - - [x@1 a=\"1\"",
+            ["h", "a", "", "[x@1 a=\"1\"", "40:00"],
+        );
+    }
+
+    fn defects(frame: &[u8]) -> Vec<&'static str> {
+        record(frame, "UTC").unwrap().defects.iter().map(Defect::code).collect()
+    }
+
+    #[test]
+    fn says_what_was_wrong() {
+        for (frame, expected) in [
+            (b"<14>1 2026-11-22T03:40:00Z h a - - - m".as_slice(), &[][..]),
+            (b"<14>Nov 22 03:40:00 h a: m", &[]),
+            (b"<192>Nov 22 03:40:00 h a: m", &["bad-pri"]),
+            (b"<014>Nov 22 03:40:00 h a: m", &["bad-pri"]),
+            (b"<14 x", &["no-timestamp", "bad-pri", "bad-header"]),
+            (b"<event/>", &["no-timestamp", "bad-header"]),
+            (b"<14>x", &["no-timestamp"]),
+            (b"<14>1 - h a - - - m", &["no-timestamp"]),
+            (b"<14>2 2026-11-22T03:40:00Z h a - - - m", &["unknown-version"]),
+            (b"<14>1 2026-11-22T03:40:00Z h a - - [x m", &["bad-structured-data"]),
+            (b"<14>1 2026-11-22T03:40:00Z h", &["bad-header"]),
+            (b"<14>1 2026-11-22T03:40:00Z h a - - - \xff", &["not-utf8"]),
+            (b"<14>1 2026-11-22T03:40:00Z \xff a - - - m", &["not-utf8"]),
+            (b"<14>1 2026-11-25T03:40:00Z h a - - - m", &["future-time"]),
+            (b"<14>1 1970-01-01T00:00:00Z h a - - - m", &["ancient-time"]),
+            (b"<14>1 2016-12-31T23:59:60Z h a - - - m", &["leap-second"]),
+            (b"<14>Feb 29 03:40:00 h a: m", &["bad-date"]),
+        ] {
+            assert_eq!(defects(frame), expected, "{}", frame.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn tries_the_encoding_of_the_listener() {
+        let mut origin = Origin::new("syslog", "udp", PEER);
+        let received = Timestamp::from_parts(1_795_318_800, 0);
+        let frame = b"<14>Nov 22 03:40:00 h a: \x83\x47\x83\x89\x81\x5b\0";
+        let lossy = read(frame, received, &origin).unwrap();
+        assert_eq!(lossy.message(), "\u{fffd}G\u{fffd}\u{fffd}\u{fffd}[");
+        origin.encoding = encoding_rs::Encoding::for_label(b"shift_jis");
+        let record = read(frame, received, &origin).unwrap();
+        assert_eq!(record.message(), "エラー");
+        assert!(record.defects.has(Defect::NotUtf8));
+        assert_eq!(record.line.raw(), frame);
+    }
+
+    #[test]
+    fn bounds_what_structured_data_may_bring() {
+        let many: String =
+            (0..2_000).flat_map(|n| [" k".into(), n.to_string(), "=\"v\"".into()]).collect();
+        let name = "n".repeat(1_000);
+        let frame = format!("<14>1 - h a - m [x@1{many}] m");
+        let record = record(frame.as_bytes(), "UTC").unwrap();
+        assert!(record.defects.has(Defect::TooManyFields));
+        assert_eq!(record.message(), "m");
+        let frame = format!("<14>1 - h {name}{name} - - [x {name}=\"v\"][bare] m");
+        let record = read(frame.as_bytes(), Timestamp(0), &Origin::new("s", "udp", "p")).unwrap();
+        assert_eq!(record.app.len(), NAME_BYTES_MAX);
+        assert_eq!(record.fields[0].name.len(), crate::base::limits::FIELD_NAME_BYTES_MAX);
+        assert_eq!(record.field("sd.bare"), Some(&Value::Bool(true)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_record_with_these_bytes(
+            bytes: Vec<u8>,
+            shaped in "(<[0-9]{1,3}>)?(1 )?([A-Z][a-z]{2} [0-9]{2} [0-9:]{8}|2026-11-22T03:40:00Z|[*:.0-9 ]{0,12})?[ -~]{0,30}(\\[[a-z]{1,3}( [a-z]=\"[ -~]{0,4}\"){0,3}\\])?[ -~あ\u{0}\r\n]{0,8}",
+        ) {
+            for frame in [&bytes[..], shaped.as_bytes()] {
+                match record(frame, "Asia/Tokyo") {
+                    Some(record) => {
+                        prop_assert_eq!(record.line.raw(), frame);
+                        prop_assert!(!record.host.is_empty() && !record.app.is_empty());
+                        if record.line.span().is_none() {
+                            prop_assert!(record.defects.has(Defect::NotUtf8));
+                        }
+                    }
+                    None => prop_assert!(frame.iter().all(|b| b.is_ascii_whitespace() || *b == 0)),
+                }
+            }
+        }
+    }
 }

@@ -11,13 +11,13 @@ use crate::base::value::{Field, Value};
 use crate::base::written::{self, Place, Written};
 
 use super::tag::Where;
-use super::{Context, Header, cisco, host, skip_spaces, tag, unless_nil, word};
+use super::{Context, Header, cisco, host, skip_spaces, tag, unless_nil, without_bom, word};
 
 static SEQUENCE: LazyLock<Arc<str>> = LazyLock::new(|| "syslog.sequence".into());
 
 /// Reads what follows the PRI, or a message that has none.
 pub(super) fn read<'a>(body: &'a [u8], has_pri: bool, context: &mut Context<'_>) -> Header<'a> {
-    let rest = if has_pri { skip_spaces(body) } else { body };
+    let rest = if has_pri { skip_spaces(without_bom(body)) } else { body };
     let prefix = if has_pri { cisco::prefix(rest) } else { None }
         .unwrap_or(cisco::Prefix { rest, ..cisco::Prefix::default() });
     let mut header = match written::scan(prefix.rest) {
@@ -121,22 +121,17 @@ fn after_time(rest: &[u8]) -> Header<'_> {
             ..without_host(skip_spaces(after.get(1..).unwrap_or_default()))
         };
     }
-    if let Some(tag) = tag::read(rest, Where::AfterHost) {
-        return tagged(&[], &tag);
+    if tag::read(rest, Where::AfterHost).is_some() {
+        return without_host(rest);
     }
     let (first, after) = word(rest);
     if let Some(address) = first.strip_suffix(b":").filter(|a| host::is_ipv4(a)) {
         return Header { host: address, ..without_host(skip_spaces(after)) };
     }
-    let after = if first == b"-" { after } else { skip_spaces(after) };
-    let mut header = without_host(after);
-    if let (level, after) = word(after)
-        && host::is_severity(level)
-        && let Some(tag) = tag::read(after, Where::Alone)
-        && !tag.pid.is_empty()
-    {
-        // F5: the severity as a word, then the tag. The word stays, so all of it is message.
-        (header.app, header.pid) = (tag.name, tag.pid);
+    let mut header = without_host(skip_spaces(after));
+    if header.app.is_empty() && !header.message.is_empty() {
+        // Without a tag, the spaces of an indented text are its own.
+        header.message = if after.starts_with(b" ") { after } else { header.message };
     }
     // Two spaces after the time: the host is there, but empty (nginx).
     let is_left_out = spaced && header.app.is_empty();
@@ -146,10 +141,24 @@ fn after_time(rest: &[u8]) -> Header<'_> {
     Header { host: unless_nil(first), ..header }
 }
 
-/// A tag and a message, or a message that names its app in its own way.
+/// A tag and a message, or a message that names its app in its own way. What stands before a tag
+/// and is no host stays, so that all of it is message.
 fn without_host(rest: &[u8]) -> Header<'_> {
     if let Some(tag) = tag::read(rest, Where::AfterHost) {
-        return tagged(&[], &tag);
+        return match tag::read(tag.message, Where::Alone) {
+            // UniFi: address, model and firmware where the tag belongs, then the tag.
+            Some(inner) if tag.name.contains(&b',') => {
+                Header { message: rest, ..tagged(&[], &inner) }
+            }
+            _ => tagged(&[], &tag),
+        };
+    }
+    if let (level, after) = word(rest)
+        && host::is_severity(level)
+        && let Some(tag) = tag::read(after, Where::Alone)
+        && !tag.pid.is_empty()
+    {
+        return Header { message: rest, ..tagged(&[], &tag) };
     }
     // ASA: `fw1 : %ASA-…`.
     let message = match rest {

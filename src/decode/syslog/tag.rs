@@ -35,7 +35,9 @@ const PID_BYTES_MAX: usize = 128;
 pub(super) fn read(bytes: &[u8], place: Where) -> Option<Tag<'_>> {
     let end = bytes.iter().take(TAG_BYTES_MAX + 1).position(|b| !may_stand(*b))?;
     let (name, rest) = bytes.split_at_checked(end)?;
-    if name.is_empty() || (place == Where::Alone && !is_plain(name)) {
+    // A cookie (`@cee:`) and a level are no programs.
+    let is_other = matches!(name, [] | [b'@', ..]) || host::is_level(name);
+    if is_other || (place == Where::Alone && !is_plain(name)) {
         return None;
     }
     match rest {
