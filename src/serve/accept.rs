@@ -22,12 +22,13 @@ use crate::base::limits::{
     STOP_SECONDS_MAX,
 };
 use crate::base::metrics::Counter;
-use crate::serve::State;
+use crate::serve::{State, rates};
 
 /// Answers on a listener until [`State::stop`]; then accepts no more, lets what is pending end for
 /// [`STOP_SECONDS_MAX`], and returns.
 pub async fn run(listener: TcpListener, state: State, router: Router) {
     let head = Duration::from_secs(HTTP_HEAD_SECONDS_MAX);
+    tokio::spawn(rates::watch(state.clone()));
     serve(listener, state, router, head, CONNECTIONS_MAX).await;
 }
 

@@ -14,7 +14,6 @@ use serde_json::json as object;
 use crate::base::error::Error;
 use crate::base::machine::resident_bytes;
 use crate::base::metrics::Counter;
-use crate::base::time::Timestamp;
 use crate::query::{Answer, Explain};
 use crate::reply::Problem;
 use crate::serve::State;
@@ -61,7 +60,7 @@ struct SourceJson {
     last: String,
     records: u64,
     bytes: u64,
-    /// Records a second, from the first to the last.
+    /// Records a second in the last minute.
     rate: f64,
     defects: u64,
 }
@@ -79,7 +78,9 @@ async fn sources(Extract(state): Extract<State>, params: Params) -> Result<Respo
     let asker = state.clone();
     let body = asker
         .ask(move |_, _| {
-            let all = state.store.sources();
+            let sources = state.store.sources();
+            let rates = state.rates().of(state.clock.monotonic(), &sources);
+            let all: Vec<(Source, f64)> = sources.into_iter().zip(rates).collect();
             let mut dropped = losses(&state, Counter::Dropped);
             dropped.extend(kernel_drops(&state));
             let value = Sources {
@@ -104,7 +105,7 @@ async fn sources(Extract(state): Extract<State>, params: Params) -> Result<Respo
 }
 
 impl SourceJson {
-    fn new(source: &Source, host: bool, app: bool) -> Self {
+    fn new((source, rate): &(Source, f64), host: bool, app: bool) -> Self {
         Self {
             host: host.then(|| Arc::clone(&source.host)),
             app: app.then(|| Arc::clone(&source.app)),
@@ -112,33 +113,26 @@ impl SourceJson {
             last: source.last.to_string(),
             records: source.records,
             bytes: source.bytes,
-            rate: rate(source.records, source.first, source.last),
+            rate: (rate * 1_000.0).round() / 1_000.0,
             defects: source.defects,
         }
     }
 }
 
-/// Records a second between two instants, which are taken as at least a second apart.
-fn rate(records: u64, first: Timestamp, last: Timestamp) -> f64 {
-    let milliseconds = last.millis().saturating_sub(first.millis()).max(1_000);
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = records as f64 * 1_000.0 / milliseconds as f64;
-    (rate * 1_000.0).round() / 1_000.0
-}
-
 /// Sources with the same key, summed; in the order of keys.
-fn together(sources: &[Source], key: impl Fn(&Source) -> &Arc<str>) -> Vec<Source> {
-    let mut sums: BTreeMap<Arc<str>, Source> = BTreeMap::new();
-    for source in sources {
+fn together(sources: &[(Source, f64)], key: impl Fn(&Source) -> &Arc<str>) -> Vec<(Source, f64)> {
+    let mut sums: BTreeMap<Arc<str>, (Source, f64)> = BTreeMap::new();
+    for (source, rate) in sources {
         sums.entry(Arc::clone(key(source)))
-            .and_modify(|sum| {
+            .and_modify(|(sum, rates)| {
+                *rates += rate;
                 sum.first = sum.first.min(source.first);
                 sum.last = sum.last.max(source.last);
                 sum.records += source.records;
                 sum.bytes += source.bytes;
                 sum.defects += source.defects;
             })
-            .or_insert_with(|| source.clone());
+            .or_insert_with(|| (source.clone(), *rate));
     }
     sums.into_values().collect()
 }
@@ -227,9 +221,10 @@ fn gauges(state: &State) -> Vec<(&'static str, &'static str, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Timestamp;
 
-    fn source(host: &str, app: &str, first: i64, last: i64, records: u64) -> Source {
-        Source {
+    fn source(host: &str, app: &str, first: i64, last: i64, records: u64) -> (Source, f64) {
+        let source = Source {
             host: host.into(),
             app: app.into(),
             first: Timestamp(first * 1_000_000_000),
@@ -237,7 +232,8 @@ mod tests {
             records,
             bytes: records * 10,
             defects: 1,
-        }
+        };
+        (source, 0.5)
     }
 
     #[test]
@@ -246,7 +242,7 @@ mod tests {
         let hosts = together(&all, |s| &s.host);
         let got: Vec<_> = hosts
             .iter()
-            .map(|s| (&*s.host, s.first.0, s.last.0, s.records, s.bytes, s.defects))
+            .map(|(s, _)| (&*s.host, s.first.0, s.last.0, s.records, s.bytes, s.defects))
             .collect();
         assert_eq!(
             got,
@@ -255,15 +251,7 @@ mod tests {
                 ("b", 1_000_000_000, 2_000_000_000, 2, 20, 1)
             ]
         );
-    }
-
-    #[test]
-    fn rates() {
-        for (records, first, last, expected) in [(10, 0, 10, 1.0), (5, 7, 7, 5.0), (1, 0, 3, 0.333)]
-        {
-            let got =
-                rate(records, Timestamp(first * 1_000_000_000), Timestamp(last * 1_000_000_000));
-            assert!((got - expected).abs() < 1e-9, "{records} {first} {last}: {got}");
-        }
+        let rates: Vec<f64> = hosts.iter().map(|(_, rate)| *rate).collect();
+        assert!(rates.iter().zip([1.0, 0.5]).all(|(a, b)| (a - b).abs() < 1e-9), "{rates:?}");
     }
 }

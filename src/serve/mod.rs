@@ -18,6 +18,7 @@
 //! | `record_json` | one record as contract 3 prints it |
 //! | `tail` | the live stream |
 //! | `admin` | sources, seal, health, metrics |
+//! | `rates` | how fast each source sends |
 //! | `pages` | the viewer |
 
 mod accept;
@@ -26,6 +27,7 @@ pub mod guard;
 pub mod login;
 pub mod pages;
 pub mod params;
+mod rates;
 pub mod record_json;
 pub mod records;
 pub mod search;
@@ -87,6 +89,8 @@ pub struct Shared {
     parts: Parts,
     /// Who may ask.
     guard: guard::Guard,
+    /// How fast each source sends.
+    rates: rates::Rates,
     /// Places for queries that are worked on.
     places: Arc<Semaphore>,
     /// `true` once the server was told to stop.
@@ -105,7 +109,9 @@ impl State {
     pub fn new(parts: Parts) -> Self {
         let guard = guard::Guard::new(&parts.config.http.hosts, &parts.config.auth, parts.http);
         let places = Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX));
-        Self(Arc::new(Shared { parts, guard, places, stopping: watch::Sender::new(false) }))
+        let rates = rates::Rates::default();
+        let stopping = watch::Sender::new(false);
+        Self(Arc::new(Shared { parts, guard, rates, places, stopping }))
     }
 
     /// Tells the server to stop: no more connections, live streams end, queries end soon.
@@ -123,6 +129,10 @@ impl State {
     /// Version of this program, as `--version` prints it.
     pub fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
+    }
+
+    pub(crate) fn rates(&self) -> &rates::Rates {
+        &self.0.rates
     }
 
     pub(crate) fn guard(&self) -> &guard::Guard {
