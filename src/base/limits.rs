@@ -93,6 +93,41 @@ pub const QUERY_SECONDS_MAX: u64 = 10;
 /// Most TCP connections of one listener; one more is closed at once and counted.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
+/// Receive buffer asked of the kernel for datagrams, bytes; what comes beyond it is dropped there,
+/// and counted from what the kernel says. Holds half a second of 30 MB/s.
+pub const UDP_BUFFER_BYTES: usize = 16 << 20;
+
+/// Largest datagram, bytes: 65,535 less its headers, so nothing is ever cut.
+pub const DATAGRAM_BYTES_MAX: usize = 65_536;
+
+/// Datagrams that make one batch at most.
+pub const DATAGRAMS_AT_ONCE_MAX: usize = 1_024;
+
+/// Senders of datagrams whose names are kept at once; beyond it they are made anew.
+pub const PEERS_KNOWN_MAX: usize = 4_096;
+
+/// How long a handshake (TLS, forward) may take, seconds; then the connection is closed, counted.
+pub const HANDSHAKE_SECONDS_MAX: u64 = 15;
+
+/// How long one message of a stream may take from its first byte to its last, seconds. Then what
+/// is there of a syslog line is kept as it is, and the connection is closed, counted: a client
+/// that sends a byte a minute does not hold its place for ever. Between messages there is no limit.
+pub const MESSAGE_SECONDS_MAX: u64 = 300;
+
+/// Bytes of all bodies of `POST /api/v1/ingest` that are on their way in; beyond it 429, counted.
+pub const BODIES_BYTES_MAX: usize = 256 << 20;
+
+/// Bodies of `POST /api/v1/ingest` that are unpacked and decoded at once; others wait. Each holds up
+/// to [`UNPACKED_BYTES_MAX`].
+pub const BODIES_AT_ONCE_MAX: usize = 4;
+
+/// Bytes of forward messages above 256 KiB that are not whole yet, of all connections; one that
+/// asks for more is closed, counted, and sends again.
+pub const FORWARD_HELD_BYTES_MAX: usize = 256 << 20;
+
+/// How long a sender may refuse to read its answer, seconds; then the connection is closed, counted.
+pub const ANSWER_SECONDS_MAX: u64 = 60;
+
 /// Records that wait for the log; beyond it senders that can wait do, the others are dropped, counted.
 pub const QUEUE_RECORDS_MAX: usize = 262_144;
 

@@ -26,6 +26,7 @@ counters! {
     Records = "shirabe_records_total" ["listener"] "records accepted and durable";
     Bytes = "shirabe_received_bytes_total" ["listener"] "bytes read from senders";
     Rejected = "shirabe_rejected_total" ["listener", "reason"] "messages that were refused for their shape or size";
+    CutBytes = "shirabe_cut_bytes_total" ["listener"] "bytes beyond the longest line, of records that are kept with the defect truncated";
     Dropped = "shirabe_dropped_total" ["listener", "reason"] "records lost that a sender cannot send again";
     Refused = "shirabe_refused_total" ["listener", "reason"] "batches not accepted that a sender can send again";
     Connections = "shirabe_connections_total" ["listener"] "connections accepted";

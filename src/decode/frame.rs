@@ -368,7 +368,8 @@ pub fn unpack(packing: Packing, bytes: &[u8], max: usize) -> Result<Vec<u8>, Rej
     Ok(out)
 }
 
-fn zstd_reader<'a, R: BufRead + 'a>(bytes: R) -> std::io::Result<impl Read + 'a> {
+/// Reads a zstd stream piece by piece, for what must not be unpacked at once.
+pub fn zstd_reader<'a, R: BufRead + 'a>(bytes: R) -> std::io::Result<impl Read + 'a> {
     let mut reader = zstd::stream::read::Decoder::with_buffer(bytes)?;
     // 8 MiB of window is what RFC 8878 asks of every decoder; 128 MiB is what `--long` writes.
     reader.window_log_max(27)?;

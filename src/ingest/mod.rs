@@ -2,12 +2,30 @@
 //!
 //! Floor 5. [`Intake`] is the only door to [`crate::store::Store::append`]: backpressure,
 //! accounting and the durable ack are here and nowhere else.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `socket` | what is bound: datagrams, connections, their bounds |
+//! | `stream` | one connection: syslog, forward |
+//! | `tls` | certificates |
+//! | `http` | `POST /api/v1/ingest` |
+//!
+//! *Invariant:* what is not kept is counted: as refused where the sender knows and can send again,
+//! as dropped where it cannot.
+
+pub mod http;
+pub mod socket;
+pub mod stream;
+pub mod tls;
 
 use std::sync::Arc;
 
-use crate::base::error::Result;
-use crate::base::metrics::Metrics;
-use crate::base::record::Record;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::base::error::{Error, Refusal, Result};
+use crate::base::limits;
+use crate::base::metrics::{Counter, Metrics};
+use crate::base::record::{Defect, Record};
 use crate::refine::Refiner;
 use crate::store::Store;
 
@@ -17,17 +35,178 @@ pub struct Intake {
     store: Arc<Store>,
     refiner: Arc<Refiner>,
     metrics: Arc<Metrics>,
+    room: Arc<Semaphore>,
+    /// All of `room`, in its unit.
+    room_max: u32,
+}
+
+/// `Intake::room` is counted in these, so that it fits a semaphore's 32 bits.
+const UNIT_BYTES: usize = 1 << 10;
+
+/// What a batch is to the counters, kept while it is written.
+struct Account {
+    listener: Arc<str>,
+    records: u64,
+    defects: Vec<(Defect, u64)>,
+}
+
+/// A batch on its way; says when it is durable.
+#[must_use = "a sender is answered only when the receipt says so"]
+pub struct Receipt(oneshot::Receiver<Result<()>>);
+
+impl Receipt {
+    /// Waits until the batch is durable, or will never be.
+    pub async fn durable(self) -> Result<()> {
+        self.0.await.unwrap_or(Err(Error::Closed))
+    }
 }
 
 impl Intake {
-    /// The one door of a store.
-    pub fn new(store: Arc<Store>, refiner: Arc<Refiner>, metrics: Arc<Metrics>) -> Self {
-        Self { store, refiner, metrics }
+    /// The one door of a store; at most `queue_bytes` wait behind it.
+    pub fn new(
+        store: Arc<Store>,
+        refiner: Arc<Refiner>,
+        metrics: Arc<Metrics>,
+        queue_bytes: usize,
+    ) -> Self {
+        let room_max = u32::try_from(queue_bytes.min(limits::QUEUE_BYTES_MAX) / UNIT_BYTES);
+        let room_max = room_max.unwrap_or(u32::MAX).max(1);
+        let room = Arc::new(Semaphore::new(room_max as usize));
+        Self { store, refiner, metrics, room, room_max }
+    }
+
+    /// Where everything that comes in is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Refines and appends, waiting while the queue is full; returns once the batch is durable.
+    /// For senders that can send again: an error is counted as refused.
     pub async fn accept(&self, records: Vec<Record>) -> Result<()> {
-        drop((&self.store, &self.refiner, &self.metrics, records));
-        unimplemented!("lead: ingest")
+        self.hand_in(records).await?.durable().await
+    }
+
+    /// As [`Self::accept`], but returns once the batch is queued, so that a connection can read on
+    /// while it is written.
+    pub async fn hand_in(&self, records: Vec<Record>) -> Result<Receipt> {
+        let permit = self.wait_for_room(&records).await?;
+        let (tell, told) = oneshot::channel();
+        let metrics = Arc::clone(&self.metrics);
+        self.append(records, permit, move |account, result| {
+            match &result {
+                Ok(()) => account.count(&metrics),
+                Err(e) => metrics.add(Counter::Refused, &[&account.listener, reason(e)], 1),
+            }
+            // Nobody waits any more where the connection ended meanwhile.
+            drop(tell.send(result));
+        });
+        Ok(Receipt(told))
+    }
+
+    /// For senders that can wait but are never answered (plain TCP): waits while the queue is
+    /// full, returns once the batch is queued. A loss after that is counted as dropped.
+    pub async fn pass(&self, records: Vec<Record>) -> Result<()> {
+        let permit = self.wait_for_room(&records).await?;
+        self.append_or_drop(records, permit);
+        Ok(())
+    }
+
+    /// For senders that can neither wait nor send again (datagrams, the own log): queued at once
+    /// or dropped; a loss is counted.
+    pub fn offer(&self, records: Vec<Record>) {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(self.cost(&records));
+        if let Ok(permit) = room {
+            self.append_or_drop(records, permit);
+        } else {
+            let account = Account::of(&records);
+            account.count_dropped(&self.metrics, &Error::Busy(Refusal::QueueFull));
+        }
+    }
+
+    async fn wait_for_room(&self, records: &[Record]) -> Result<OwnedSemaphorePermit> {
+        let room = Arc::clone(&self.room);
+        room.acquire_many_owned(self.cost(records)).await.map_err(|_| Error::Closed)
+    }
+
+    /// What a batch takes of the room. A batch that is larger than all of it waits until it is
+    /// alone; many small records cost what the bound on their number says.
+    fn cost(&self, records: &[Record]) -> u32 {
+        const RECORD_BYTES: usize = limits::QUEUE_BYTES_MAX / limits::QUEUE_RECORDS_MAX;
+        let bytes: usize = records.iter().map(|r| r.weight().max(RECORD_BYTES)).sum();
+        u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.room_max)
+    }
+
+    fn append_or_drop(&self, records: Vec<Record>, permit: OwnedSemaphorePermit) {
+        let metrics = Arc::clone(&self.metrics);
+        self.append(records, permit, move |account, result| match result {
+            Ok(()) => account.count(&metrics),
+            Err(e) => account.count_dropped(&metrics, &e),
+        });
+    }
+
+    fn append(
+        &self,
+        mut records: Vec<Record>,
+        permit: OwnedSemaphorePermit,
+        done: impl FnOnce(Account, Result<()>) + Send + 'static,
+    ) {
+        for record in &mut records {
+            self.refiner.refine(record);
+        }
+        let account = Account::of(&records);
+        if records.is_empty() {
+            return done(account, Ok(()));
+        }
+        self.store.append(
+            records,
+            Box::new(move |result| {
+                drop(permit);
+                done(account, result);
+            }),
+        );
+    }
+}
+
+impl Account {
+    /// All records of a batch come from one listener.
+    fn of(records: &[Record]) -> Self {
+        let listener = records.first().map_or("-".into(), |r| Arc::clone(&r.via.listener));
+        let mut defects = vec![0; Defect::ALL.len()];
+        for defect in records.iter().flat_map(|r| r.defects.iter()) {
+            if let Some(n) = defects.get_mut(defect as usize) {
+                *n += 1;
+            }
+        }
+        let defects = Defect::ALL.iter().copied().zip(defects).filter(|(_, n)| *n > 0).collect();
+        Self { listener, records: records.len() as u64, defects }
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.add(Counter::Records, &[&self.listener], self.records);
+        for (defect, n) in &self.defects {
+            metrics.add(Counter::Defects, &[defect.code()], *n);
+        }
+    }
+
+    fn count_dropped(&self, metrics: &Metrics, error: &Error) {
+        metrics.add(Counter::Dropped, &[&self.listener, reason(error)], self.records);
+    }
+}
+
+/// The label of a counter for why a batch was not kept.
+fn reason(error: &Error) -> &'static str {
+    match error {
+        Error::Busy(Refusal::QueueFull) => "queue-full",
+        Error::Busy(Refusal::DiskFull) => "disk-full",
+        Error::Busy(Refusal::TooManyReaders) => "too-many-readers",
+        Error::Poisoned => "sync-failed",
+        Error::Closed => "stopping",
+        Error::Io { .. }
+        | Error::Corrupt { .. }
+        | Error::Version { .. }
+        | Error::Limit { .. }
+        | Error::InUse { .. }
+        | Error::Query(_)
+        | Error::NotFound { .. } => "error",
     }
 }
