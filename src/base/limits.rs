@@ -175,6 +175,10 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// piece of its stream.
 pub const TAIL_PIECE_RECORDS: usize = 500;
 
+/// How long a resuming live reader looks through the store before other queries get its place,
+/// milliseconds.
+pub const TAIL_STEP_MS: u64 = 200;
+
 /// What a live reader looks at before others get their turn, and the size at which a piece of its
 /// stream is sent, bytes.
 pub const TAIL_PIECE_BYTES: usize = 256 << 10;

@@ -95,7 +95,8 @@ impl Guard {
             let origin = value.to_str().unwrap_or_default().to_ascii_lowercase();
             let authority =
                 origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            if !authority.is_some_and(|a| hosts.iter().any(|host| host == a)) {
+            let is_own = |a: &str| hosts.iter().any(|host| host == a) || self.is_listed(a);
+            if !authority.is_some_and(is_own) {
                 return refuse(format!("a page from {origin:?} may not use this server"));
             }
         }
@@ -110,7 +111,14 @@ impl Guard {
         bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
             || name == "localhost"
             || name.ends_with(".localhost")
-            || self.hosts.iter().any(|ours| ours == host || ours == name)
+            || self.is_listed(host)
+    }
+
+    /// Is `host` (in small letters, with or without a port) in `http.hosts`?
+    fn is_listed(&self, host: &str) -> bool {
+        let name = without_port(host);
+        let name = name.strip_suffix('.').unwrap_or(name);
+        self.hosts.iter().any(|ours| ours == host || ours == name)
     }
 
     /// What a browser gets for the token: a `Set-Cookie` value; `None` for a wrong token, or where
@@ -332,6 +340,8 @@ mod tests {
                 check(&guard, &[("host", own), ("origin", origin)], false);
             }
             check(&guard, &[("origin", &same)], false);
+            // A proxy before us that puts its own name for us into Host.
+            check(&guard, &[("host", own), ("origin", "https://logs.example.com")], true);
             check(&guard, &[("host", own), ("origin", &same), ("origin", "http://x.y")], false);
         }
         // Behind a name of a non-loopback listener no list is asked.

@@ -46,6 +46,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use tokio::sync::{Semaphore, watch};
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -147,25 +148,9 @@ impl State {
         &self,
         work: impl FnOnce(&Snapshot, &Budget) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let deadline = self.clock.monotonic() + Duration::from_secs(QUERY_SECONDS_MAX);
-        self.work(Some(deadline), work).await
-    }
-
-    /// As [`State::ask`], with no time budget.
-    pub(crate) async fn ask_for_ever<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Snapshot, &Budget) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        self.work(None, work).await
-    }
-
-    async fn work<T: Send + 'static>(
-        &self,
-        deadline: Option<Duration>,
-        work: impl FnOnce(&Snapshot, &Budget) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
         let patience = Duration::from_secs(QUERY_SECONDS_MAX);
         let place = Arc::clone(&self.0.places).acquire_owned();
+        let deadline = Some(self.clock.monotonic() + patience);
         let Ok(Ok(place)) = tokio::time::timeout(patience, place).await else {
             return Err(Error::Busy(Refusal::TooManyReaders).into());
         };
@@ -227,7 +212,7 @@ pub fn router(state: &State, extra: Router) -> Router {
         .fallback(no_such_address)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(state.clone(), guard::check))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| panicked(&*panic)))
         .layer(middleware::from_fn_with_state(state.clone(), pages::dress))
         .layer(middleware::from_fn_with_state(state.clone(), guard::count))

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State as Extract};
+use axum::extract::{FromRequestParts, Path, State as Extract};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
@@ -40,18 +41,30 @@ pub(crate) async fn find(state: &State, id: &str) -> Result<Arc<Record>, Problem
     found.ok_or_else(missing)
 }
 
+/// An id as it stands in the path; where that is no text, there is no such record.
+struct Id(String);
+
+impl FromRequestParts<State> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| Problem::not_found("such record"))
+    }
+}
+
 /// Decimal digits only, as we print ids.
 pub(crate) fn read_id(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().ok())?
 }
 
-async fn one(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn one(Extract(state): Extract<State>, Id(id): Id) -> Result<Response, Problem> {
     let record = find(&state, &id).await?;
     Ok(json(to_json(&RecordJson(&record))?))
 }
 
-async fn raw(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn raw(Extract(state): Extract<State>, Id(id): Id) -> Result<Response, Problem> {
     let record = find(&state, &id).await?;
     let bytes = record.line.raw();
     let kind = match std::str::from_utf8(bytes) {

@@ -28,7 +28,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::base::error::Result;
-use crate::base::limits::{TAIL_COMMENT_SECONDS, TAIL_PIECE_BYTES, TAIL_PIECE_RECORDS};
+use crate::base::limits::{
+    TAIL_COMMENT_SECONDS, TAIL_PIECE_BYTES, TAIL_PIECE_RECORDS, TAIL_STEP_MS,
+};
 use crate::base::metrics::Counter;
 use crate::base::record::Record;
 use crate::query::{Budget, Context, Query};
@@ -145,14 +147,16 @@ impl Reader {
     }
 
     async fn catch_up(&mut self) -> Result<(), Over> {
-        let newest =
-            self.state.ask_for_ever(|snapshot, _| Ok(last_id(snapshot))).await.map_err(|_| Over)?;
+        let newest = self.state.ask(|snapshot, _| Ok(last_id(snapshot))).await.map_err(|_| Over)?;
         while self.position < newest {
             let (query, after) = (Arc::clone(&self.query), self.position);
             let (position, piece) = self
                 .state
-                .ask_for_ever(move |snapshot, budget| {
-                    Ok(piece(snapshot, &query, after, newest, budget)?)
+                .ask(move |snapshot, budget| {
+                    // No budget for the whole, but each step gives its place back soon.
+                    let step = budget.clock.monotonic() + Duration::from_millis(TAIL_STEP_MS);
+                    let budget = Budget { deadline: Some(step), ..budget.clone() };
+                    Ok(piece(snapshot, &query, after, newest, &budget)?)
                 })
                 .await
                 .map_err(|_| Over)?;

@@ -409,7 +409,8 @@ fn records_by_id_and_their_bytes() {
         assert_eq!(many["records"][1]["id"], *plain);
         assert_eq!(many["missing"], json!(["999999"]));
         assert_eq!(many["partial"], false);
-        for path in ["/api/v1/records/999999", "/api/v1/records/999999/raw", "/api/v1/records/x"] {
+        for path in ["/api/v1/records/999999", "/api/v1/records/999999/raw", "/api/v1/records/%FF"]
+        {
             let (status, problem) = api.get(path);
             assert_eq!((status, &problem["status"]), (404, &json!(404)), "{path}: {problem}");
         }
