@@ -5,12 +5,13 @@
 //! went in: fields, names, texts and arrays have their limits here.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::base::limits::{
     ARRAY_ITEMS_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, LINE_BYTES_MAX, NESTING_MAX,
 };
-use crate::base::record::{Defect, Defects};
+use crate::base::record::{Defect, Defects, Record};
 use crate::base::value::{Field, Value};
 
 /// Up to so many fields a name is looked for one by one; beyond, in a map.
@@ -113,6 +114,13 @@ impl Flat {
         self.path.clear();
     }
 
+    /// What was collected, to be added to a record that has fields already.
+    #[must_use]
+    pub fn found(mut self) -> Found {
+        let (fields, defects) = self.take();
+        Found { fields, defects }
+    }
+
     /// What was collected; empty again for the next record.
     pub fn take(&mut self) -> (Vec<Field>, Defects) {
         self.path.clear();
@@ -162,6 +170,59 @@ impl Flat {
             }
             scalar => scalar,
         }
+    }
+}
+
+/// Fields that a rule has found in a text.
+#[derive(Debug, Default)]
+pub struct Found {
+    fields: Vec<Field>,
+    defects: Defects,
+}
+
+impl Found {
+    /// None at all?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Adds them to `record`. A name that it has with another value becomes an array of both.
+    pub fn add_to(self, record: &mut Record) {
+        record.defects.add_all(self.defects);
+        let own = record.fields.len();
+        let places: HashMap<Arc<str>, usize, foldhash::fast::RandomState> = if own > FEW {
+            record.fields.iter().enumerate().map(|(at, f)| (Arc::clone(&f.name), at)).collect()
+        } else {
+            HashMap::default()
+        };
+        for field in self.fields {
+            let at = match places.get(&field.name) {
+                None if own <= FEW => {
+                    record.fields.iter().take(own).position(|f| f.name == field.name)
+                }
+                at => at.copied(),
+            };
+            if let Some(there) = at.and_then(|at| record.fields.get_mut(at)) {
+                if there.value != field.value {
+                    join(&mut there.value, field.value, &mut record.defects);
+                }
+            } else if record.fields.len() < FIELDS_MAX {
+                record.fields.push(field);
+            } else {
+                record.defects.add(Defect::TooManyFields);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, field) in self.fields.iter().enumerate() {
+            let space = if at == 0 { "" } else { " " };
+            write!(f, "{space}{}={}", field.name, field.value)?;
+        }
+        Ok(())
     }
 }
 
