@@ -207,3 +207,15 @@ pub const PAGE_LINES: usize = 100;
 
 /// About so many bars has the viewer's histogram: some 12 px each on a desk, 3 px on a phone.
 pub const PAGE_BARS: usize = 120;
+/// Most regular expressions of a query, and the bytes that each may take compiled (and again for
+/// its cache): beyond it the query is an error. Together they bound what a query can hold.
+pub const QUERY_REGEXES_MAX: usize = 32;
+
+/// See [`QUERY_REGEXES_MAX`]; RE2's own default is 8 MiB for one.
+pub const REGEX_BYTES_MAX: usize = 2 << 20;
+
+/// Most buckets of a histogram; a finer interval is refused. A screen has fewer columns.
+pub const HISTOGRAM_BUCKETS_MAX: usize = 10_000;
+
+/// Most values that a histogram tells apart while it counts; the others are counted as `other`.
+pub const GROUPS_MAX: usize = 1_000_000;

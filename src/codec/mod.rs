@@ -97,6 +97,18 @@ pub trait Rows: Send + Sync {
     fn message(&self, row: usize) -> Result<&str>;
     /// A row's fields.
     fn fields(&self, row: usize) -> Result<&[Field]>;
+    /// Names of all fields of all rows, each once, in no order.
+    fn names(&self) -> Result<Vec<Arc<str>>> {
+        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+        for row in 0..self.meta().rows {
+            for field in self.fields(row)? {
+                if !names.contains(&*field.name) {
+                    names.insert(Arc::clone(&field.name));
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
     /// The whole record.
     fn record(&self, row: usize) -> Result<Arc<Record>>;
     /// Bytes it holds in memory now, for the cache's budget.

@@ -2,20 +2,90 @@
 //!
 //! Floor 3. *Invariant:* writes nothing, knows no HTTP. Every answer is exact, and says how far it
 //! came where its budget ended first.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `grammar` | the language: from text to tree |
+//! | `tree` | what was read; prints back |
+//! | `field` | names: built in, aliases, keys; numbers |
+//! | `time` | times as people type them |
+//! | `plan` | from a tree to a check, and to the keys that chunks are left out by |
+//! | `check` | a query asked of one row |
+//! | `find` | a text in a text |
+//! | `scan` | a query over a snapshot: search, count |
+//! | `histogram` | counts over time |
+//!
+//! The language is that of `LANGUAGE.md`.
 
+mod check;
+mod field;
+mod find;
+mod grammar;
+mod histogram;
+mod plan;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod time;
+mod tree;
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
 use crate::base::error::{QueryError, Result};
+use crate::base::fold::Mapped;
 use crate::base::machine::Clock;
 use crate::base::record::Record;
 use crate::base::time::{TimeRange, Timestamp, Zone};
 use crate::store::Snapshot;
 
 /// A query that reads; prints back to text that parses to the same.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Query {}
+#[derive(Clone)]
+pub struct Query {
+    tree: tree::Node,
+    range: TimeRange,
+    /// Ready for single records.
+    check: Arc<check::Check>,
+}
+
+impl PartialEq for Query {
+    fn eq(&self, other: &Self) -> bool {
+        self.tree == other.tree && self.range == other.range
+    }
+}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query").field("tree", &self.tree).field("range", &self.range).finish()
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let everything = self.tree == tree::Node::All && self.range != TimeRange::ALL;
+        let mut blank = "";
+        if !everything {
+            // `since:` and `until:` do not bind, they hold for all of the query.
+            write!(f, "{}", self.tree)?;
+            blank = " ";
+        }
+        if self.range.from != Timestamp::MIN {
+            write!(f, "{blank}since:{}", self.range.from)?;
+            blank = " ";
+        }
+        if self.range.to != Timestamp::MAX {
+            write!(f, "{blank}until:{}", self.range.to)?;
+        }
+        Ok(())
+    }
+}
 
 /// What the meaning of a query depends on besides its text.
 #[derive(Clone, Debug)]
@@ -27,35 +97,45 @@ pub struct Context {
 }
 
 impl Query {
-    /// Reads the language of `shared/design/query.md` (see `LANGUAGE.md`).
+    /// Reads the language of `LANGUAGE.md`.
     pub fn parse(text: &str, context: &Context) -> Result<Self, QueryError> {
-        let _ = (text, context);
-        unimplemented!("lead: query")
+        let (tree, range) = grammar::read(text, context)?;
+        let check = Arc::new(plan::check(&tree, &|_| None));
+        Ok(Self { tree, range, check })
     }
 
     /// `since:` and `until:` of the text; [`TimeRange::ALL`] without them.
     pub fn range(&self) -> TimeRange {
-        unimplemented!("lead: query")
+        self.range
     }
 
-    /// Does it hold for this record? What the live tail asks. Does not look at the range.
+    /// Does it hold for this record? What the live tail asks. Does not look at the range; a name
+    /// that is neither built in nor an alias is a field where this record has it, else text.
     pub fn matches(&self, record: &Record) -> bool {
-        let _ = record;
-        unimplemented!("lead: query")
+        // A record in memory can always be read.
+        self.check.holds(&record, &mut check::Scratch::default()).unwrap_or(false)
     }
 
     /// Byte ranges of `text` (a message) that the query's terms found, rising, not overlapping.
-    pub fn highlights(&self, text: &str) -> Vec<std::ops::Range<usize>> {
-        let _ = text;
-        unimplemented!("lead: query")
+    pub fn highlights(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        self.check.places(text, &Mapped::new(text), &mut found);
+        found.sort_unstable_by_key(|range| (range.start, range.end));
+        let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
+        for range in found {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        merged
     }
 }
 
 /// Reads a time parameter: RFC 3339, epoch (s, ms, µs, ns by size), `now`, `now-15m`, `-15m`,
 /// `today`, `yesterday 17:30`, a date, a date and time in the context's zone.
 pub fn parse_time(text: &str, context: &Context) -> Option<Timestamp> {
-    let _ = (text, context);
-    unimplemented!("lead: query")
+    time::instant(text, context)
 }
 
 /// How much a query may cost, and how it is told to stop.
@@ -88,6 +168,43 @@ pub struct Cursor {
     pub id: u64,
     /// Largest id that was visible when the first page was asked; later records are no part of it.
     pub last_id: u64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = Vec::with_capacity(28);
+        bytes.extend_from_slice(&self.time.0.to_be_bytes());
+        bytes.extend_from_slice(&self.id.to_be_bytes());
+        bytes.extend_from_slice(&self.last_id.to_be_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = QueryError;
+
+    fn from_str(text: &str) -> Result<Self, QueryError> {
+        let wrong = || QueryError {
+            column: 1,
+            detail: "this cursor was not given by this server".to_owned(),
+            expected: vec!["`next` of the answer before, unchanged".to_owned()],
+        };
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
+        let (values, sum) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
+        if values.len() != 24 || crc32fast::hash(values).to_be_bytes() != *sum {
+            return Err(wrong());
+        }
+        let (words, _) = values.as_chunks::<8>();
+        match words {
+            [time, id, last_id] => Ok(Self {
+                time: Timestamp(i64::from_be_bytes(*time)),
+                id: u64::from_be_bytes(*id),
+                last_id: u64::from_be_bytes(*last_id),
+            }),
+            _ => Err(wrong()),
+        }
+    }
 }
 
 /// An answer, and how sure it is.
@@ -137,8 +254,7 @@ pub fn search(
     cursor: Option<Cursor>,
     budget: &Budget,
 ) -> Result<Answer<Page>> {
-    let _ = (snapshot, query, range, order, limit, cursor, budget);
-    unimplemented!("lead: query")
+    scan::search(snapshot, query, range, order, limit, cursor, budget)
 }
 
 /// How many there are.
@@ -148,8 +264,7 @@ pub fn count(
     range: TimeRange,
     budget: &Budget,
 ) -> Result<Answer<u64>> {
-    let _ = (snapshot, query, range, budget);
-    unimplemented!("lead: query")
+    scan::count(snapshot, query, range, budget)
 }
 
 /// How a histogram is cut.
@@ -195,6 +310,5 @@ pub fn histogram(
     context: &Context,
     budget: &Budget,
 ) -> Result<Answer<Histogram>> {
-    let _ = (snapshot, query, range, buckets, by, context, budget);
-    unimplemented!("lead: query")
+    histogram::histogram(snapshot, query, range, buckets, by, context, budget)
 }

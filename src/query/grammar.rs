@@ -1,0 +1,801 @@
+//! The language of `LANGUAGE.md`, from text to tree: the one place in `query` that uses nom.
+//!
+//! Two habits meet here. What looks like a piece of a log line is text, so that pasting finds the
+//! line: signs have a meaning only where no log line would have them by accident. What is meant
+//! as a query and is wrong is an error that points at its column.
+//!
+//! Every function takes what is left of the text and gives what it read; depth, terms and regular
+//! expressions are counted against `limits` on the way.
+
+use std::cell::Cell;
+
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_while};
+use nom::error::{ErrorKind, ParseError};
+use nom::{IResult, Parser};
+
+use super::Context;
+use super::field::{self, Builtin, Name, Number};
+use super::time;
+use super::tree::{Edge, Item, Node, Op, Operand, Pattern, Test, Text};
+use crate::base::error::QueryError;
+use crate::base::limits;
+use crate::base::time::{TimeRange, Timestamp};
+
+/// Reads a query: its tree, and its `since:` and `until:`.
+pub(super) fn read(text: &str, context: &Context) -> Result<(Node, TimeRange), QueryError> {
+    if text.len() > limits::QUERY_BYTES_MAX {
+        let detail = format!("a query may have {} bytes", limits::QUERY_BYTES_MAX);
+        return Err(QueryError { column: 1, detail, expected: vec!["a shorter query".to_owned()] });
+    }
+    let grammar = Grammar {
+        context,
+        terms: Cell::new(0),
+        regexes: Cell::new(0),
+        range: Cell::new(TimeRange::ALL),
+        quotes_ended: Cell::new(false),
+    };
+    match grammar.query(text) {
+        Ok((_, node)) => Ok((node, grammar.range.get())),
+        Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => Err(fault.in_text(text)),
+        Err(nom::Err::Incomplete(_)) => {
+            Err(Fault::new("", "the query ends too early", &[]).in_text(text))
+        }
+    }
+}
+
+/// What is wrong, and where: what was left of the text there.
+#[derive(Debug)]
+struct Fault<'a> {
+    at: &'a str,
+    detail: String,
+    expected: Vec<String>,
+}
+
+impl<'a> Fault<'a> {
+    fn new(at: &'a str, detail: impl Into<String>, expected: &[&str]) -> Self {
+        let expected = expected.iter().map(|&e| e.to_owned()).collect();
+        Self { at, detail: detail.into(), expected }
+    }
+
+    /// Nothing else can be meant: no other reading is tried.
+    fn fail<T>(at: &'a str, detail: impl Into<String>, expected: &[&str]) -> Read<'a, T> {
+        Err(nom::Err::Failure(Self::new(at, detail, expected)))
+    }
+
+    fn in_text(self, text: &str) -> QueryError {
+        let before = text.len().saturating_sub(self.at.len());
+        let column = text.get(..before).map_or(0, |t| t.chars().count()) + 1;
+        QueryError { column, detail: self.detail, expected: self.expected }
+    }
+}
+
+impl<'a> ParseError<&'a str> for Fault<'a> {
+    fn from_error_kind(at: &'a str, _: ErrorKind) -> Self {
+        Self::new(at, "this does not read", &[])
+    }
+    fn append(_: &'a str, _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+type Read<'a, T> = IResult<&'a str, T, Fault<'a>>;
+
+/// Not this reading; another one is tried.
+fn another<T>(at: &str) -> Read<'_, T> {
+    Err(nom::Err::Error(Fault::new(at, "this does not read", &[])))
+}
+
+/// Where in the tree we are.
+#[derive(Clone, Copy)]
+struct Place<'n> {
+    depth: usize,
+    /// Inside of `name:(…)`.
+    name: Option<&'n Name>,
+}
+
+struct Grammar<'c> {
+    context: &'c Context,
+    terms: Cell<usize>,
+    regexes: Cell<usize>,
+    range: Cell<TimeRange>,
+    /// No further closing quote was found once: so there is none for later ones either.
+    quotes_ended: Cell<bool>,
+}
+
+impl Grammar<'_> {
+    fn query<'a>(&self, text: &'a str) -> Read<'a, Node> {
+        let rest = skip_blanks(text);
+        if rest.is_empty() {
+            return Ok((rest, Node::All));
+        }
+        let (rest, node) = self.any(rest, Place { depth: 0, name: None })?;
+        let rest = skip_blanks(rest);
+        if rest.starts_with(')') {
+            let expected = ["the end of the query", "the parenthesis in quotes"];
+            return Fault::fail(rest, "this parenthesis closes nothing", &expected);
+        }
+        Ok((rest, node.unwrap_or(Node::All)))
+    }
+
+    /// `a OR b || c`. `None`: there were only times.
+    fn any<'a>(&self, text: &'a str, place: Place<'_>) -> Read<'a, Option<Node>> {
+        let (mut rest, first) = self.all(text, place)?;
+        let mut nodes: Vec<Node> = first.into_iter().collect();
+        while let Ok((behind, _)) = sign("||", "OR").parse(skip_blanks(rest)) {
+            let (next, node) = self.all(behind, place)?;
+            nodes.extend(node);
+            rest = next;
+        }
+        Ok((rest, (!nodes.is_empty()).then(|| Node::or(nodes))))
+    }
+
+    /// `a b AND c && d`. `None`: there were only times.
+    fn all<'a>(&self, text: &'a str, place: Place<'_>) -> Read<'a, Option<Node>> {
+        let mut nodes = Vec::new();
+        let mut open = true; // a term must follow
+        let mut rest = skip_blanks(text);
+        loop {
+            if rest.is_empty() || rest.starts_with(')') || sign("||", "OR").parse(rest).is_ok() {
+                break;
+            }
+            if rest.starts_with('|') {
+                return Fault::fail(
+                    rest,
+                    "a pipe makes a table; tables are what stats answers, not search and count",
+                    &["a term", "the pipe in quotes"],
+                );
+            }
+            if let (false, Ok((behind, _))) = (open, sign("&&", "AND").parse(rest)) {
+                open = true;
+                rest = skip_blanks(behind);
+                continue;
+            }
+            let (behind, node) = self.negation(rest, place)?;
+            nodes.extend(node);
+            open = false;
+            rest = skip_blanks(behind);
+        }
+        if open {
+            let found =
+                if rest.is_empty() { "the query ends here" } else { "there is no term here" };
+            return Fault::fail(rest, found, &["a term"]);
+        }
+        Ok((rest, (!nodes.is_empty()).then(|| Node::and(nodes))))
+    }
+
+    /// `NOT a`, `-a`, `!a`, `a`.
+    fn negation<'a>(&self, text: &'a str, place: Place<'_>) -> Read<'a, Option<Node>> {
+        let behind = match keyword("NOT").parse(text) {
+            Ok((behind, _)) => skip_blanks(behind),
+            Err(_) => match minus(text) {
+                Some(behind) => behind,
+                None => return self.primary(text, place),
+            },
+        };
+        if behind.is_empty() || behind.starts_with(')') {
+            return Fault::fail(behind, "there is nothing to negate here", &["a term"]);
+        }
+        let deeper = self.deeper(text, place)?;
+        let (rest, node) = self.negation(behind, deeper)?;
+        Ok((rest, node.map(|n| Node::Not(Box::new(n)))))
+    }
+
+    fn primary<'a>(&self, text: &'a str, place: Place<'_>) -> Read<'a, Option<Node>> {
+        if text.starts_with('(') {
+            let (rest, node) = self.parentheses(text, self.deeper(text, place)?)?;
+            return Ok((rest, node));
+        }
+        let (rest, node) = match place.name {
+            Some(name) => self.test(text, text, name, Sign::Is)?,
+            None => match self.named(text, place) {
+                Err(nom::Err::Error(_)) => self.term(text)?,
+                Ok((rest, None)) => return Ok((rest, None)),
+                Ok((rest, Some(node))) => (rest, node),
+                Err(failure) => return Err(failure),
+            },
+        };
+        Ok((rest, Some(node)))
+    }
+
+    fn parentheses<'a>(&self, text: &'a str, place: Place<'_>) -> Read<'a, Option<Node>> {
+        let (inner, _) = tag("(").parse(text)?;
+        let (rest, node) = self.any(inner, place)?;
+        match skip_blanks(rest).strip_prefix(')') {
+            Some(behind) => Ok((behind, node)),
+            None => Fault::fail(skip_blanks(rest), "a parenthesis is not closed", &[")"]),
+        }
+    }
+
+    fn deeper<'a, 'n>(
+        &self,
+        at: &'a str,
+        place: Place<'n>,
+    ) -> Result<Place<'n>, nom::Err<Fault<'a>>> {
+        if place.depth >= limits::QUERY_DEPTH_MAX {
+            let detail = format!("a query may be {} deep", limits::QUERY_DEPTH_MAX);
+            return Err(nom::Err::Failure(Fault::new(at, detail, &["fewer parentheses"])));
+        }
+        Ok(Place { depth: place.depth + 1, ..place })
+    }
+
+    fn count<'a>(&self, at: &'a str, terms: usize) -> Result<(), nom::Err<Fault<'a>>> {
+        self.terms.set(self.terms.get() + terms);
+        if self.terms.get() > limits::QUERY_TERMS_MAX {
+            let detail = format!("a query may have {} terms", limits::QUERY_TERMS_MAX);
+            return Err(nom::Err::Failure(Fault::new(at, detail, &["fewer terms"])));
+        }
+        Ok(())
+    }
+
+    /// A text, a regular expression, a word.
+    fn term<'a>(&self, text: &'a str) -> Read<'a, Node> {
+        self.count(text, 1)?;
+        if text.starts_with('"') {
+            let (rest, phrase) = quoted(text, '"')?;
+            return Ok((rest, phrase_node(Text::Plain(phrase))));
+        }
+        if text.starts_with('\'') {
+            let (rest, phrase) = quoted(text, '\'')?;
+            return Ok((rest, phrase_node(Text::Exact(phrase))));
+        }
+        if let Some((rest, source, any_case)) = slashes(text) {
+            let pattern = self.pattern(text, source, any_case)?;
+            return Ok((rest, Node::Regex(pattern)));
+        }
+        let (run, stray) = self.run(text, false);
+        let Some((word, rest)) = text.split_at_checked(run).filter(|(word, _)| !word.is_empty())
+        else {
+            return Fault::fail(text, "there is no term here", &["a term"]);
+        };
+        let node = match bare(word) {
+            Text::Glob(_) if stray => Node::Text(Text::Plain(word.to_owned())),
+            Text::Glob(glob) if glob.bytes().all(|b| b == b'*') => Node::All,
+            other => Node::Text(other),
+        };
+        Ok((rest, node))
+    }
+
+    /// `name:value` and its relatives; `Err::Error` where it is none. `None`: a time.
+    fn named<'a>(&self, text: &'a str, place: Place<'_>) -> Read<'a, Option<Node>> {
+        let (behind, name) = if text.starts_with('"') {
+            let Ok((behind, name)) = quoted(text, '"') else { return another(text) };
+            (behind, Name::Exact(name))
+        } else {
+            let (behind, name) = name(text)?;
+            match (name, behind.strip_prefix(':').filter(|v| starts_value(v))) {
+                ("word", Some(value)) => return self.word(value).map(|(r, n)| (r, Some(n))),
+                ("since", Some(value)) => {
+                    let (rest, at) = self.moment(value, text, place)?;
+                    self.range
+                        .set(self.range.get().and(TimeRange { from: at, to: Timestamp::MAX }));
+                    return Ok((rest, None));
+                }
+                ("until", Some(value)) => {
+                    let (rest, at) = self.moment(value, text, place)?;
+                    self.range
+                        .set(self.range.get().and(TimeRange { from: Timestamp::MIN, to: at }));
+                    return Ok((rest, None));
+                }
+                _ => (behind, Name::read(name)),
+            }
+        };
+        let (value, sign) = operator(behind)?;
+        let stray = value.starts_with(['"', '\'']) && {
+            let quote = if value.starts_with('"') { '"' } else { '\'' };
+            quote_length(value, quote).is_none()
+        };
+        if !starts_value(value) || (stray && name.builtin().is_none()) {
+            return another(text);
+        }
+        if sign == Sign::Is && value.starts_with('(') {
+            let deeper = self.deeper(value, place)?;
+            let inner = Place { name: Some(&name), ..deeper };
+            let (rest, node) = self.parentheses(value, inner)?;
+            return Ok((rest, node.map(|n| Node::Group(name, Box::new(n)))));
+        }
+        let (rest, node) = match self.test(text, value, &name, sign) {
+            // `level:30`, `timestamp:x`: no severity, no time, so it is the key called so.
+            Err(nom::Err::Failure(fault)) => match &name {
+                Name::Alias(Builtin::Severity | Builtin::Time | Builtin::Received, alias) => {
+                    self.test(text, value, &Name::Loose(alias.clone()), sign)?
+                }
+                _ => return Err(nom::Err::Failure(fault)),
+            },
+            other => other?,
+        };
+        Ok((rest, Some(node)))
+    }
+
+    fn word<'a>(&self, value: &'a str) -> Read<'a, Node> {
+        self.count(value, 1)?;
+        let (rest, text) = self.single(value)?;
+        match text {
+            Text::Plain(word) | Text::Exact(word) | Text::Glob(word) if !word.is_empty() => {
+                Ok((rest, Node::Word(word)))
+            }
+            _ => Fault::fail(value, "there is no word here", &["a word"]),
+        }
+    }
+
+    fn moment<'a>(&self, value: &'a str, text: &'a str, place: Place<'_>) -> Read<'a, Timestamp> {
+        if place.depth > 0 {
+            return Fault::fail(
+                text,
+                "since: and until: hold for the whole query",
+                &["them outside of parentheses, not negated"],
+            );
+        }
+        self.count(value, 1)?;
+        let (rest, typed) = self.single(value)?;
+        let (Text::Plain(typed) | Text::Exact(typed) | Text::Glob(typed)) = typed;
+        match time::since(&typed, self.context) {
+            Some(at) => Ok((rest, at)),
+            None => Fault::fail(value, format!("{typed:?} is no time"), TIMES),
+        }
+    }
+
+    /// The part behind the name; `from` is where the typed text begins.
+    fn test<'a>(&self, from: &'a str, value: &'a str, name: &Name, sign: Sign) -> Read<'a, Node> {
+        let (rest, op) = match sign {
+            Sign::Is => self.is(value, name)?,
+            Sign::Contains => self.contains(value)?,
+            Sign::Above(inclusive) => {
+                let (rest, edge) = self.edge(value, name, inclusive)?;
+                (rest, Op::Is(vec![Item::Range(Some(edge), None)]))
+            }
+            Sign::Below(inclusive) => {
+                let (rest, edge) = self.edge(value, name, inclusive)?;
+                (rest, Op::Is(vec![Item::Range(None, Some(edge))]))
+            }
+        };
+        let length = from.len() - rest.len();
+        let typed = from.get(..length).unwrap_or_default().to_owned();
+        Ok((rest, Node::Field(Test { name: name.clone(), op, typed })))
+    }
+
+    /// `a`, `"a"`, `'a'`, `a*`, `1..2`, `[1 TO 2]`, `>=1`, and several of them with commas.
+    fn is<'a>(&self, value: &'a str, name: &Name) -> Read<'a, Op> {
+        if let Ok((behind, sign)) = operator(value)
+            && matches!(sign, Sign::Above(_) | Sign::Below(_))
+            && starts_value(behind)
+        {
+            let (rest, edge) = match sign {
+                Sign::Above(inclusive) | Sign::Below(inclusive) => {
+                    self.edge(behind, name, inclusive)?
+                }
+                _ => return another(value),
+            };
+            let range = match sign {
+                Sign::Above(_) => Item::Range(Some(edge), None),
+                _ => Item::Range(None, Some(edge)),
+            };
+            return Ok((rest, Op::Is(vec![range])));
+        }
+        let mut items = Vec::new();
+        let mut rest = value;
+        loop {
+            let (behind, item) = self.item(rest, name)?;
+            items.extend(item);
+            let Some(behind) = behind.strip_prefix(',') else {
+                rest = behind;
+                break;
+            };
+            rest = behind;
+            if !starts_value(rest) {
+                break;
+            }
+        }
+        if items.is_empty() {
+            return another(value);
+        }
+        self.count(value, items.len())?;
+        let anything = |item: &Item| matches!(item, Item::Value(Text::Glob(g)) if g.bytes().all(|b| b == b'*'));
+        Ok((rest, if items.iter().any(anything) { Op::Has } else { Op::Is(items) }))
+    }
+
+    /// One of a list; `None` where there is nothing between two commas.
+    fn item<'a>(&self, value: &'a str, name: &Name) -> Read<'a, Option<Item>> {
+        if value.starts_with(['[', '{']) {
+            match self.brackets(value, name) {
+                Err(nom::Err::Error(_)) => {}
+                read => return read.map(|(rest, item)| (rest, Some(item))),
+            }
+        }
+        if value.starts_with('"') {
+            let (rest, text) = quoted(value, '"')?;
+            return Ok((rest, Some(self.value(value, Text::Plain(text), name)?)));
+        }
+        if value.starts_with('\'') {
+            let (rest, text) = quoted(value, '\'')?;
+            return Ok((rest, Some(self.value(value, Text::Exact(text), name)?)));
+        }
+        let (run, stray) = self.run(value, true);
+        let Some((typed, rest)) = value.split_at_checked(run) else { return another(value) };
+        if stray {
+            return another(value); // what has a single quote in it would not print back
+        }
+        if typed.is_empty() {
+            return Ok((rest, None));
+        }
+        if let Some(range) = self.dots(typed, name) {
+            return Ok((rest, Some(range)));
+        }
+        Ok((rest, Some(self.value(value, bare(typed), name)?)))
+    }
+
+    /// A value as its field has it: severities and times are ranges of themselves.
+    fn value<'a>(&self, at: &'a str, text: Text, name: &Name) -> Result<Item, nom::Err<Fault<'a>>> {
+        let (Text::Plain(plain) | Text::Exact(plain)) = &text else { return Ok(Item::Value(text)) };
+        match name.builtin() {
+            Some(Builtin::Time | Builtin::Received) => {
+                if let Some((from, to)) = time::day(plain, self.context) {
+                    return Ok(Item::Range(Some(edge(from, true)), Some(edge(to, false))));
+                }
+            }
+            Some(Builtin::Severity | Builtin::Id) => {}
+            _ => return Ok(Item::Value(text)),
+        }
+        let operand = self.operand(at, plain, name)?;
+        let edge = Edge { at: operand, inclusive: true };
+        Ok(Item::Range(Some(edge.clone()), Some(edge)))
+    }
+
+    /// `500..599`, `500..`, `..599`; `None` where it is no range.
+    fn dots(&self, typed: &str, name: &Name) -> Option<Item> {
+        let (low, high) = typed.split_once("..")?;
+        let end = |text: &str| -> Option<Option<Edge>> {
+            if text.is_empty() {
+                return Some(None);
+            }
+            match self.operand("", text, name) {
+                Ok(at @ Operand::Number(_)) => Some(Some(Edge { at, inclusive: true })),
+                _ => None,
+            }
+        };
+        let (low, high) = (end(low)?, end(high)?);
+        (low.is_some() || high.is_some()).then_some(Item::Range(low, high))
+    }
+
+    /// `[500 TO 599]`, `{500 TO *}`.
+    fn brackets<'a>(&self, value: &'a str, name: &Name) -> Read<'a, Item> {
+        let (inner, open) = alt((tag("["), tag("{"))).parse(value)?;
+        let (rest, low) = self.bound(skip_blanks(inner), name)?;
+        let (rest, _) = tag("TO").parse(skip_blanks(rest))?;
+        let (rest, high) = self.bound(skip_blanks(rest), name)?;
+        let (rest, close) = alt((tag("]"), tag("}"))).parse(skip_blanks(rest))?;
+        let edge = |at: Option<Operand>, inclusive| at.map(|at| Edge { at, inclusive });
+        Ok((rest, Item::Range(edge(low, open == "["), edge(high, close == "]"))))
+    }
+
+    /// An end of a bracketed range; `None` for `*`.
+    fn bound<'a>(&self, text: &'a str, name: &Name) -> Read<'a, Option<Operand>> {
+        if text.starts_with('"') {
+            let (rest, typed) = quoted(text, '"')?;
+            return Ok((rest, Some(self.operand(text, &typed, name)?)));
+        }
+        let ends = |c: char| c.is_whitespace() || matches!(c, ']' | '}' | '|' | '"');
+        let (rest, typed) = take_while(|c| !ends(c)).parse(text)?;
+        match typed {
+            "" | "TO" => another(text),
+            "*" => Ok((rest, None)),
+            _ => Ok((rest, Some(self.operand(text, typed, name)?))),
+        }
+    }
+
+    fn edge<'a>(&self, value: &'a str, name: &Name, inclusive: bool) -> Read<'a, Edge> {
+        self.count(value, 1)?;
+        let (rest, typed) = self.single(value)?;
+        let (Text::Plain(typed) | Text::Exact(typed) | Text::Glob(typed)) = typed;
+        Ok((rest, Edge { at: self.operand(value, &typed, name)?, inclusive }))
+    }
+
+    /// What a field is compared with.
+    fn operand<'a>(
+        &self,
+        at: &'a str,
+        typed: &str,
+        name: &Name,
+    ) -> Result<Operand, nom::Err<Fault<'a>>> {
+        let wrong = |what: &str, expected: &[&str]| {
+            let detail = format!("{typed:?} is no {what}");
+            Err(nom::Err::Failure(Fault::new(at, detail, expected)))
+        };
+        match name.builtin() {
+            Some(Builtin::Severity) => match field::severity(typed) {
+                Some(severity) => Ok(Operand::Number(Number::Int(field::gravity(severity)))),
+                None => wrong("severity", SEVERITIES),
+            },
+            Some(Builtin::Time | Builtin::Received) => match time::instant(typed, self.context) {
+                Some(time) => Ok(Operand::Number(Number::Int(time.0.into()))),
+                None => wrong("time", TIMES),
+            },
+            Some(Builtin::Id) => match Number::read(typed) {
+                Some(number) => Ok(Operand::Number(number)),
+                None => wrong("number of a record", &["a number", "fields.id for a key called id"]),
+            },
+            _ => Ok(match Number::read(typed) {
+                Some(number) => Operand::Number(number),
+                None => Operand::Text(typed.to_owned()),
+            }),
+        }
+    }
+
+    /// `a`, `"a b"`, `'A'`, `/a/i` behind a tilde.
+    fn contains<'a>(&self, value: &'a str) -> Read<'a, Op> {
+        self.count(value, 1)?;
+        if let Some((rest, source, any_case)) = slashes(value) {
+            return Ok((rest, Op::Matches(self.pattern(value, source, any_case)?)));
+        }
+        let (rest, text) = self.single(value)?;
+        Ok((rest, Op::Contains(text)))
+    }
+
+    /// One value without commas.
+    fn single<'a>(&self, value: &'a str) -> Read<'a, Text> {
+        if value.starts_with('"') {
+            return quoted(value, '"').map(|(rest, text)| (rest, Text::Plain(text)));
+        }
+        if value.starts_with('\'') {
+            return quoted(value, '\'').map(|(rest, text)| (rest, Text::Exact(text)));
+        }
+        let (run, stray) = self.run(value, false);
+        match value.split_at_checked(run) {
+            Some((typed, rest)) if !stray && !typed.is_empty() => Ok((rest, bare(typed))),
+            _ => another(value),
+        }
+    }
+
+    fn pattern<'a>(
+        &self,
+        at: &'a str,
+        source: &str,
+        any_case: bool,
+    ) -> Result<Pattern, nom::Err<Fault<'a>>> {
+        self.regexes.set(self.regexes.get() + 1);
+        if self.regexes.get() > limits::QUERY_REGEXES_MAX {
+            let detail =
+                format!("a query may have {} regular expressions", limits::QUERY_REGEXES_MAX);
+            return Err(nom::Err::Failure(Fault::new(at, detail, &["one with alternatives"])));
+        }
+        let built = regex::RegexBuilder::new(source)
+            .case_insensitive(any_case)
+            .size_limit(limits::REGEX_BYTES_MAX)
+            .dfa_size_limit(limits::REGEX_BYTES_MAX)
+            .build();
+        match built {
+            Ok(regex) => Ok(Pattern { source: source.to_owned(), any_case, regex }),
+            Err(error) => {
+                let text = error.to_string();
+                let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                let detail = format!("this regular expression does not read: {why}");
+                Err(nom::Err::Failure(Fault::new(at, detail, &["a regular expression"])))
+            }
+        }
+    }
+
+    /// Length of the run of characters that belong together, and whether a quote in it is never
+    /// closed. Parentheses that open and close inside belong to it (`main.c(12)`), and so does
+    /// what stands in quotes (`msg="a b"`).
+    fn run(&self, text: &str, list: bool) -> (usize, bool) {
+        let mut stray = false;
+        let mut at = 0;
+        while let Some(rest) = text.get(at..)
+            && let Some(c) = rest.chars().next()
+        {
+            let ends = c.is_whitespace()
+                || matches!(c, ')' | '|')
+                || (list && c == ',')
+                || rest.starts_with("&&");
+            if ends {
+                break;
+            }
+            at += match c {
+                '(' => match balanced(rest) {
+                    Some(length) if at > 0 => length,
+                    _ => break,
+                },
+                '"' => match self.closing_quote(rest) {
+                    Some(length) => length,
+                    None => {
+                        stray = true;
+                        1
+                    }
+                },
+                _ => c.len_utf8(),
+            };
+        }
+        (at, stray)
+    }
+
+    /// Length of the quoted text that `text` starts with.
+    fn closing_quote(&self, text: &str) -> Option<usize> {
+        if self.quotes_ended.get() {
+            return None;
+        }
+        let length = quote_length(text, '"');
+        self.quotes_ended.set(length.is_none());
+        length
+    }
+}
+
+const TIMES: &[&str] = &["2h", "2026-03-01", "\"yesterday 17:30\"", "an RFC 3339 time", "an epoch"];
+const SEVERITIES: &[&str] =
+    &["emerg", "alert", "crit", "error", "warning", "notice", "info", "debug", "trace"];
+
+fn edge(at: Timestamp, inclusive: bool) -> Edge {
+    Edge { at: Operand::Number(Number::Int(at.0.into())), inclusive }
+}
+
+/// An empty phrase stands in every text.
+fn phrase_node(text: Text) -> Node {
+    match &text {
+        Text::Plain(phrase) | Text::Exact(phrase) if phrase.is_empty() => Node::All,
+        _ => Node::Text(text),
+    }
+}
+
+fn bare(typed: &str) -> Text {
+    if typed.contains('*') { Text::Glob(typed.to_owned()) } else { Text::Plain(typed.to_owned()) }
+}
+
+fn skip_blanks(text: &str) -> &str {
+    text.trim_start()
+}
+
+/// What stands between a name and its value.
+#[derive(Clone, Copy, PartialEq)]
+enum Sign {
+    Is,
+    Contains,
+    /// Greater; inclusive?
+    Above(bool),
+    /// Less; inclusive?
+    Below(bool),
+}
+
+fn operator(text: &str) -> Read<'_, Sign> {
+    let (rest, sign) = alt((
+        tag(":>="),
+        tag(":<="),
+        tag(":>"),
+        tag(":<"),
+        tag(":"),
+        tag(">="),
+        tag("<="),
+        tag(">"),
+        tag("<"),
+        tag("~"),
+    ))
+    .parse(text)?;
+    let sign = match sign.trim_start_matches(':') {
+        ">=" => Sign::Above(true),
+        ">" => Sign::Above(false),
+        "<=" => Sign::Below(true),
+        "<" => Sign::Below(false),
+        "~" => Sign::Contains,
+        _ => Sign::Is,
+    };
+    Ok((rest, sign))
+}
+
+/// Can a value begin here?
+fn starts_value(text: &str) -> bool {
+    text.starts_with(|c: char| !c.is_whitespace() && !matches!(c, ')' | '|'))
+        && !text.starts_with("&&")
+}
+
+/// A name without quotes; a `*` only at its end, behind a dot.
+fn name(text: &str) -> Read<'_, &str> {
+    let inner = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '$' | '/');
+    if !text.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '@' | '$')) {
+        return another(text);
+    }
+    let (rest, name) = take_while(inner).parse(text)?;
+    match rest.strip_prefix('*') {
+        Some(behind) if name.ends_with('.') => {
+            Ok((behind, text.get(..=name.len()).unwrap_or(name)))
+        }
+        _ => Ok((rest, name)),
+    }
+}
+
+/// A sign, or its word in capitals.
+fn sign<'a>(
+    sign: &'static str,
+    word: &'static str,
+) -> impl Parser<&'a str, Output = &'a str, Error = Fault<'a>> {
+    alt((tag(sign), keyword(word)))
+}
+
+/// A word in capitals that stands alone.
+fn keyword<'a>(word: &'static str) -> impl Parser<&'a str, Output = &'a str, Error = Fault<'a>> {
+    move |text: &'a str| {
+        let (rest, found) = tag(word).parse(text)?;
+        let alone = rest.is_empty()
+            || rest.starts_with(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '|'));
+        if alone { Ok((rest, found)) } else { another(text) }
+    }
+}
+
+/// Behind a `-` or `!` that negates: one that stands in front of a term. In `->`, `--x`, `!=`,
+/// `- x` it is text.
+fn minus(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix(['-', '!'])?;
+    let negates = rest.starts_with(|c: char| {
+        c.is_alphanumeric() || matches!(c, '_' | '@' | '$' | '(' | '"' | '\'' | '/' | '*')
+    });
+    negates.then_some(rest)
+}
+
+/// A text in quotes, without them; a backslash makes the quote and itself literal.
+fn quoted(text: &str, quote: char) -> Read<'_, String> {
+    let Some(length) = quote_length(text, quote) else {
+        return Fault::fail(text, "this quote is not closed", &[&quote.to_string()]);
+    };
+    let (Some(inner), Some(rest)) = (text.get(1..length - 1), text.get(length..)) else {
+        return another(text);
+    };
+    let mut plain = String::with_capacity(inner.len());
+    let mut chars = inner.chars().peekable();
+    while let Some(c) = chars.next() {
+        let escapes = c == '\\' && chars.peek().is_some_and(|n| *n == quote || *n == '\\');
+        plain.push(if escapes { chars.next().unwrap_or(c) } else { c });
+    }
+    Ok((rest, plain))
+}
+
+/// Bytes of the quoted text at the start, with both quotes.
+fn quote_length(text: &str, quote: char) -> Option<usize> {
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        if c == quote {
+            return Some(at + c.len_utf8());
+        }
+        if c == '\\' {
+            let _ = chars.next();
+        }
+    }
+    None
+}
+
+/// Bytes of the parentheses at the start, where they close without a blank.
+fn balanced(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.checked_sub(1)?,
+            '|' | '"' => return None,
+            _ if c.is_whitespace() => return None,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at + 1);
+        }
+    }
+    None
+}
+
+/// `/source/` or `/source/i` where a term ends behind it, so that paths stay text.
+fn slashes(text: &str) -> Option<(&str, &str, bool)> {
+    let inner = text.strip_prefix('/')?;
+    let mut chars = inner.char_indices();
+    let end = loop {
+        let (at, c) = chars.next()?;
+        match c {
+            '/' => break at,
+            '\\' => {
+                let _ = chars.next();
+            }
+            _ => {}
+        }
+    };
+    let (source, rest) = inner.split_at_checked(end).filter(|(source, _)| !source.is_empty())?;
+    let rest = rest.strip_prefix('/')?;
+    let (rest, any_case) = rest.strip_prefix('i').map_or((rest, false), |r| (r, true));
+    let ends = rest.is_empty()
+        || rest.starts_with(|c: char| c.is_whitespace() || matches!(c, ')' | '|'))
+        || rest.starts_with("&&");
+    ends.then_some((rest, source, any_case))
+}

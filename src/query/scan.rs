@@ -1,0 +1,541 @@
+//! A query over a snapshot: which chunks are opened, in which order, and when it may stop.
+//!
+//! Newest (or oldest) first, chunk by chunk; a chunk is left out by its time, its ids, or its
+//! index. Past the budget the answer is what was found, and says up to where it is complete.
+
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering as Atomic};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::check::{Check, ChunkRow, Scratch};
+use super::field::Keys;
+use super::plan::{self, Need};
+use super::{Answer, Budget, Cursor, Explain, Order, Page, Query};
+use crate::base::error::Result;
+use crate::base::record::Record;
+use crate::base::time::{TimeRange, Timestamp};
+use crate::codec::{ChunkMeta, Rows};
+use crate::store::{Chunk, Snapshot};
+
+/// Rows between two looks at the clock.
+const TICK_ROWS: u64 = 2_048;
+
+/// Most threads of one query, so that others and the intake have cores too.
+const THREADS_MAX: usize = 8;
+
+/// The budget is spent, or nobody waits any more.
+#[derive(Debug)]
+pub(super) struct Spent;
+
+/// Watches the budget from one thread.
+pub(super) struct Meter<'b> {
+    budget: &'b Budget,
+    pub(super) rows: u64,
+}
+
+impl<'b> Meter<'b> {
+    pub(super) fn new(budget: &'b Budget) -> Self {
+        Self { budget, rows: 0 }
+    }
+
+    /// One more row.
+    fn tick(&mut self) -> Result<(), Spent> {
+        self.rows += 1;
+        if self.rows.is_multiple_of(TICK_ROWS) { self.look() } else { Ok(()) }
+    }
+
+    /// Before something that takes long.
+    fn look(&self) -> Result<(), Spent> {
+        let late = self.budget.deadline.is_some_and(|at| self.budget.clock.monotonic() >= at);
+        if late || self.budget.cancelled.load(Atomic::Relaxed) { Err(Spent) } else { Ok(()) }
+    }
+
+    /// Why it is spent, for people.
+    fn why(&self) -> &'static str {
+        if self.budget.cancelled.load(Atomic::Relaxed) {
+            "the query was cancelled"
+        } else {
+            "the time budget of the query was spent"
+        }
+    }
+}
+
+/// A query made ready for a snapshot.
+pub(super) struct Plan {
+    /// Those that may have a match, in the order of their first instants in `order`.
+    chunks: Vec<Arc<dyn Chunk>>,
+    order: Order,
+    range: TimeRange,
+    /// Later records are no part of the view.
+    last_id: u64,
+    check: Check,
+    need: Need,
+    pub(super) explain: Explain,
+}
+
+/// Reverses the order of what is compared, for newest first.
+fn key(order: Order, time: Timestamp, id: u64) -> (i64, u64) {
+    match order {
+        Order::Asc => (time.0, id),
+        Order::Desc => (!time.0, !id),
+    }
+}
+
+/// The time of a key.
+fn time_of(order: Order, key: i64) -> Timestamp {
+    Timestamp(if order == Order::Asc { key } else { !key })
+}
+
+/// The key of the first instant of a chunk.
+fn first_key(order: Order, meta: &ChunkMeta) -> i64 {
+    match order {
+        Order::Asc => meta.min_time.0,
+        Order::Desc => !meta.max_time.0,
+    }
+}
+
+/// Does any instant of the chunk lie in the range?
+fn overlaps(range: TimeRange, meta: &ChunkMeta) -> bool {
+    meta.max_time >= range.from && (meta.min_time < range.to || range.to == Timestamp::MAX)
+}
+
+/// Do all of them, and is all of it part of the view?
+fn is_inside(range: TimeRange, last_id: u64, meta: &ChunkMeta) -> bool {
+    range.contains(meta.min_time) && range.contains(meta.max_time) && meta.last_id <= last_id
+}
+
+/// The largest id of a snapshot.
+pub(super) fn last_id(snapshot: &Snapshot) -> u64 {
+    snapshot.chunks().last().map_or(0, |c| c.meta().last_id)
+}
+
+impl Plan {
+    /// Looks up the names, and leaves out by time and id. `Err(Spent)`: nothing was done yet.
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        query: &Query,
+        range: TimeRange,
+        order: Order,
+        last_id: u64,
+        meter: &mut Meter<'_>,
+    ) -> Result<Result<Self, Spent>> {
+        let range = range.and(query.range);
+        let mut chunks: Vec<Arc<dyn Chunk>> = snapshot
+            .chunks()
+            .iter()
+            .filter(|c| overlaps(range, c.meta()) && c.meta().first_id <= last_id)
+            .map(Arc::clone)
+            .collect();
+        chunks.sort_by_key(|c| first_key(order, c.meta()));
+        let explain = Explain {
+            query: query.to_string(),
+            chunks: snapshot.chunks().len(),
+            pruned_by_time: snapshot.chunks().len() - chunks.len(),
+            ..Explain::default()
+        };
+        let mut plan =
+            Self { chunks, order, range, last_id, check: Check::All, need: Need::Nothing, explain };
+        let Ok(known) = plan.look_up(&query.tree, meter)? else { return Ok(Err(Spent)) };
+        plan.check = plan::check(&query.tree, &|keys| Some(known.contains(keys)));
+        plan.need = plan::need(&plan.check);
+        let ids = plan::ids(&plan.check);
+        let before = plan.chunks.len();
+        plan.chunks.retain(|c| c.meta().first_id <= *ids.end() && c.meta().last_id >= *ids.start());
+        plan.explain.pruned_by_index = before - plan.chunks.len();
+        Ok(Ok(plan))
+    }
+
+    /// Which names that are neither built in nor an alias some record in the range has.
+    fn look_up(
+        &self,
+        tree: &super::tree::Node,
+        meter: &mut Meter<'_>,
+    ) -> Result<Result<Vec<Keys>, Spent>> {
+        let mut open = Vec::new();
+        let mut known = Vec::new();
+        plan::questions(tree, &mut open);
+        for chunk in &self.chunks {
+            if open.is_empty() {
+                break;
+            }
+            if meter.look().is_err() {
+                return Ok(Err(Spent));
+            }
+            let rows = chunk.rows()?;
+            let names = rows.names()?;
+            // A chunk that has no such name needs no look at its rows; one that lies in the range
+            // as a whole neither.
+            let mut likely: Vec<Keys> =
+                open.extract_if(.., |keys| names.iter().any(|n| keys.has(n))).collect();
+            if is_inside(self.range, self.last_id, chunk.meta()) {
+                known.append(&mut likely);
+                continue;
+            }
+            let in_view = rows.times()?.iter().zip(rows.ids()?).enumerate();
+            for (row, _) in
+                in_view.filter(|(_, (t, id))| self.range.contains(**t) && **id <= self.last_id)
+            {
+                if likely.is_empty() {
+                    break;
+                }
+                if meter.tick().is_err() {
+                    return Ok(Err(Spent));
+                }
+                let fields = rows.fields(row)?;
+                known.extend(likely.extract_if(.., |k| fields.iter().any(|f| k.has(&f.name))));
+            }
+            open.append(&mut likely);
+        }
+        Ok(Ok(known))
+    }
+
+    /// Opens a chunk that may have a match.
+    fn open(&self, chunk: &dyn Chunk) -> Result<Option<Arc<dyn Rows>>> {
+        if self.need.may_be_in(chunk)? { chunk.rows().map(Some) } else { Ok(None) }
+    }
+}
+
+/// See [`super::search`].
+pub(super) fn search(
+    snapshot: &Snapshot,
+    query: &Query,
+    range: TimeRange,
+    order: Order,
+    limit: usize,
+    cursor: Option<Cursor>,
+    budget: &Budget,
+) -> Result<Answer<Page>> {
+    let mut meter = Meter::new(budget);
+    let last_id = cursor.map_or_else(|| last_id(snapshot), |c| c.last_id);
+    let after = cursor.map(|c| key(order, c.time, c.id));
+    let Ok(mut plan) = Plan::new(snapshot, query, range, order, last_id, &mut meter)? else {
+        let start = cursor.unwrap_or_else(|| start(order, last_id));
+        let value = Page { records: Vec::new(), next: Some(start) };
+        let explain = Explain { query: query.to_string(), rows: meter.rows, ..Explain::default() };
+        let partial = Some(format!("{}: nothing was looked at", meter.why()));
+        return Ok(Answer { value, partial, explain });
+    };
+    let mut best = Best { heap: BinaryHeap::new(), room: limit.saturating_add(1) };
+    let frontier = plan.collect(after, &mut best, &mut meter)?;
+    plan.explain.rows = meter.rows;
+
+    let mut hits = best.heap.into_sorted_vec();
+    let mut next = None;
+    if let Some(frontier) = frontier {
+        hits.retain(|hit| hit.key.0 < frontier);
+        let (time, id) = (time_of(order, frontier), if order == Order::Asc { 0 } else { u64::MAX });
+        next = Some(Cursor { time, id, last_id });
+    }
+    if hits.len() > limit {
+        hits.truncate(limit);
+        next = hits.last().map(|hit| hit.cursor(order, last_id));
+    }
+    let partial = frontier.map(|at| {
+        let side = if order == Order::Asc { "before" } else { "after" };
+        format!("{}: complete {side} {}", meter.why(), time_of(order, at))
+    });
+    let records = plan.fetch(&hits)?;
+    Ok(Answer { value: Page { records, next }, partial, explain: plan.explain })
+}
+
+/// In front of everything.
+fn start(order: Order, last_id: u64) -> Cursor {
+    match order {
+        Order::Asc => Cursor { time: Timestamp::MIN, id: 0, last_id },
+        Order::Desc => Cursor { time: Timestamp::MAX, id: u64::MAX, last_id },
+    }
+}
+
+/// A record that was found: where it stands in the answer, and where it is.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Hit {
+    key: (i64, u64),
+    chunk: usize,
+    row: usize,
+}
+
+impl Hit {
+    fn cursor(&self, order: Order, last_id: u64) -> Cursor {
+        let time = time_of(order, self.key.0);
+        let id = if order == Order::Asc { self.key.1 } else { !self.key.1 };
+        Cursor { time, id, last_id }
+    }
+}
+
+/// The first so many hits so far; the last of them on top.
+struct Best {
+    heap: BinaryHeap<Hit>,
+    room: usize,
+}
+
+impl Best {
+    fn is_full(&self) -> bool {
+        self.heap.len() >= self.room
+    }
+
+    /// Can a hit at `key` still be one of them?
+    fn wants(&self, key: (i64, u64)) -> bool {
+        !self.is_full() || self.heap.peek().is_some_and(|worst| key < worst.key)
+    }
+
+    fn add(&mut self, hit: Hit) {
+        if self.is_full() {
+            self.heap.pop();
+        }
+        self.heap.push(hit);
+    }
+}
+
+impl Plan {
+    /// Gathers hits behind `after`. `Some(key)`: the budget was spent, and only what lies in front
+    /// of that time is complete.
+    fn collect(
+        &mut self,
+        after: Option<(i64, u64)>,
+        best: &mut Best,
+        meter: &mut Meter<'_>,
+    ) -> Result<Option<i64>> {
+        let mut scratch = Scratch::default();
+        for (n, chunk) in self.chunks.iter().enumerate() {
+            let first = first_key(self.order, chunk.meta());
+            if !best.wants((first, 0)) {
+                break; // nor can any later chunk
+            }
+            if meter.look().is_err() {
+                return Ok(Some(first));
+            }
+            let Some(rows) = self.open(&**chunk)? else {
+                self.explain.pruned_by_index += 1;
+                continue;
+            };
+            self.explain.scanned += 1;
+            for (key, row, id, time) in self.candidates(&*rows, after, best)? {
+                if !best.wants(key) {
+                    break;
+                }
+                if meter.tick().is_err() {
+                    // Later chunks begin behind `first`, this one goes on at `key`.
+                    let next = self.chunks.get(n + 1);
+                    let next = next.map_or(i64::MAX, |c| first_key(self.order, c.meta()));
+                    return Ok(Some(key.0.min(next)));
+                }
+                let at = ChunkRow { rows: &*rows, row, id, time };
+                if self.check.holds(&at, &mut scratch)? {
+                    best.add(Hit { key, chunk: n, row });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rows of a chunk that may be in the answer, in its order.
+    #[expect(clippy::type_complexity, reason = "used in one place")]
+    fn candidates(
+        &self,
+        rows: &dyn Rows,
+        after: Option<(i64, u64)>,
+        best: &Best,
+    ) -> Result<Vec<((i64, u64), usize, u64, Timestamp)>> {
+        let mut found = Vec::new();
+        for (row, (time, id)) in rows.times()?.iter().zip(rows.ids()?).enumerate() {
+            let key = key(self.order, *time, *id);
+            let in_view = *id <= self.last_id && self.range.contains(*time);
+            if in_view && after.is_none_or(|a| key > a) && best.wants(key) {
+                found.push((key, row, *id, *time));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// The records of hits, each chunk opened once.
+    fn fetch(&self, hits: &[Hit]) -> Result<Vec<Arc<Record>>> {
+        let mut places: Vec<(usize, usize, usize)> =
+            hits.iter().enumerate().map(|(n, hit)| (hit.chunk, hit.row, n)).collect();
+        places.sort_unstable();
+        let mut records: Vec<(usize, Arc<Record>)> = Vec::with_capacity(hits.len());
+        for same in places.chunk_by(|a, b| a.0 == b.0) {
+            let Some(chunk) = same.first().and_then(|p| self.chunks.get(p.0)) else { continue };
+            let rows = chunk.rows()?;
+            for (_, row, n) in same {
+                records.push((*n, rows.record(*row)?));
+            }
+        }
+        records.sort_unstable_by_key(|r| r.0);
+        Ok(records.into_iter().map(|r| r.1).collect())
+    }
+}
+
+/// What a sweep over all matches adds up, one for each thread.
+pub(super) trait Tally: Send {
+    /// All rows of a chunk match; `false` where they must be looked at one by one.
+    fn whole(&mut self, meta: &ChunkMeta) -> bool;
+    /// This row matches.
+    fn row(&mut self, row: &ChunkRow<'_>) -> Result<()>;
+}
+
+/// What a sweep says besides its tallies.
+pub(super) struct Swept<T> {
+    pub(super) tallies: Vec<T>,
+    pub(super) partial: Option<String>,
+}
+
+impl Plan {
+    /// Visits every match, on several threads where there are several chunks.
+    pub(super) fn sweep<T: Tally>(
+        &mut self,
+        make: impl Fn() -> T + Sync,
+        meter: &mut Meter<'_>,
+    ) -> Result<Swept<T>> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = cores.min(self.chunks.len()).min(THREADS_MAX);
+        let shared = Shared {
+            next: AtomicUsize::new(0),
+            spent: AtomicBool::new(false),
+            unfinished: Mutex::new(Vec::new()),
+        };
+        let (plan, shared_ref, make_ref) = (&*self, &shared, &make);
+        let budget = meter.budget;
+        let work = move || {
+            let mut worker = Worker {
+                tally: make_ref(),
+                meter: Meter::new(budget),
+                explain: Explain::default(),
+            };
+            worker.run(plan, shared_ref).map(|()| worker)
+        };
+        let workers: Vec<Result<Worker<'_, T>>> = if threads <= 1 {
+            vec![work()]
+        } else {
+            std::thread::scope(|scope| {
+                let spawned: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+                let joined = spawned.into_iter().map(|thread| match thread.join() {
+                    Ok(done) => done,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                });
+                joined.collect()
+            })
+        };
+        let mut tallies = Vec::with_capacity(workers.len());
+        for worker in workers {
+            let worker = worker?;
+            meter.rows += worker.meter.rows;
+            self.explain.scanned += worker.explain.scanned;
+            self.explain.pruned_by_index += worker.explain.pruned_by_index;
+            tallies.push(worker.tally);
+        }
+        self.explain.rows = meter.rows;
+        let open = shared.unfinished.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let next = shared.next.load(Atomic::Relaxed);
+        let left = if shared.spent.load(Atomic::Relaxed) { self.chunks.get(next..) } else { None };
+        let left = left.unwrap_or_default().iter().map(|c| first_key(self.order, c.meta()));
+        let frontier = open.into_iter().chain(left).min();
+        let partial = frontier.map(|at| {
+            let side = if self.order == Order::Asc { "before" } else { "after" };
+            format!("{}: complete {side} {}", meter.why(), time_of(self.order, at))
+        });
+        Ok(Swept { tallies, partial })
+    }
+}
+
+/// What the threads of a sweep share.
+struct Shared {
+    /// The chunk that nobody has taken yet.
+    next: AtomicUsize,
+    spent: AtomicBool,
+    /// Keys of chunks that were begun and not finished.
+    unfinished: Mutex<Vec<i64>>,
+}
+
+struct Worker<'b, T> {
+    tally: T,
+    meter: Meter<'b>,
+    explain: Explain,
+}
+
+impl<T: Tally> Worker<'_, T> {
+    fn run(&mut self, plan: &Plan, shared: &Shared) -> Result<()> {
+        let mut scratch = Scratch::default();
+        while !shared.spent.load(Atomic::Relaxed) {
+            let Some(chunk) = plan.chunks.get(shared.next.fetch_add(1, Atomic::Relaxed)) else {
+                break;
+            };
+            if let Err(Spent) = self.chunk(plan, &**chunk, &mut scratch)? {
+                shared.spent.store(true, Atomic::Relaxed);
+                let mut open = shared.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+                open.push(first_key(plan.order, chunk.meta()));
+            }
+        }
+        Ok(())
+    }
+
+    fn chunk(
+        &mut self,
+        plan: &Plan,
+        chunk: &dyn Chunk,
+        scratch: &mut Scratch,
+    ) -> Result<Result<(), Spent>> {
+        if self.meter.look().is_err() {
+            return Ok(Err(Spent));
+        }
+        let inside = is_inside(plan.range, plan.last_id, chunk.meta());
+        if inside && matches!(plan.check, Check::All) && self.tally.whole(chunk.meta()) {
+            return Ok(Ok(()));
+        }
+        let Some(rows) = plan.open(chunk)? else {
+            self.explain.pruned_by_index += 1;
+            return Ok(Ok(()));
+        };
+        self.explain.scanned += 1;
+        for (row, (time, id)) in rows.times()?.iter().zip(rows.ids()?).enumerate() {
+            if !inside && !(plan.range.contains(*time) && *id <= plan.last_id) {
+                continue;
+            }
+            if self.meter.tick().is_err() {
+                return Ok(Err(Spent));
+            }
+            let at = ChunkRow { rows: &*rows, row, id: *id, time: *time };
+            if plan.check.holds(&at, scratch)? {
+                self.tally.row(&at)?;
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// Counts.
+struct Counter(u64);
+
+impl Tally for Counter {
+    fn whole(&mut self, meta: &ChunkMeta) -> bool {
+        self.0 += meta.rows as u64;
+        true
+    }
+    fn row(&mut self, _: &ChunkRow<'_>) -> Result<()> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+/// See [`super::count`].
+pub(super) fn count(
+    snapshot: &Snapshot,
+    query: &Query,
+    range: TimeRange,
+    budget: &Budget,
+) -> Result<Answer<u64>> {
+    let mut meter = Meter::new(budget);
+    let last = last_id(snapshot);
+    let Ok(mut plan) = Plan::new(snapshot, query, range, Order::Desc, last, &mut meter)? else {
+        return Ok(unstarted(0, query, &meter));
+    };
+    let swept = plan.sweep(|| Counter(0), &mut meter)?;
+    let value = swept.tallies.iter().map(|t| t.0).sum();
+    Ok(Answer { value, partial: swept.partial, explain: plan.explain })
+}
+
+/// The answer where not even the names could be looked up in time.
+pub(super) fn unstarted<T>(value: T, query: &Query, meter: &Meter<'_>) -> Answer<T> {
+    let explain = Explain { query: query.to_string(), rows: meter.rows, ..Explain::default() };
+    Answer { value, partial: Some(format!("{}: nothing was counted", meter.why())), explain }
+}
