@@ -95,10 +95,13 @@ struct Way {
 }
 
 /// Why there are no lines, and what to try.
+#[derive(Default)]
 struct Nothing {
     title: &'static str,
     text: String,
     ways: Vec<Way>,
+    /// What the language can say.
+    examples: Vec<Way>,
 }
 
 /// Lines that lie after now.

@@ -19,7 +19,7 @@ use crate::store::Snapshot;
 use super::address::Address;
 use super::range::{self, RangeView};
 use super::rows::Detail;
-use super::words::{grouped, length};
+use super::words::{Lang, grouped, length};
 use super::{Ask, Foot, Future, Live, Nothing, Page, Reader, Scene, Viewer, Way, Wrong, chart};
 
 /// How far behind now a clock that is merely not ours may be ahead, nanoseconds.
@@ -102,7 +102,8 @@ pub(super) async fn record(
                 Ok(question) => question.query,
                 Err(_) => Params::default().question(now, &reader.zone)?.query,
             };
-            let scene = Scene { address: &address, query: &query, zone: &reader.zone, l: reader.l };
+            let mark = |text: &str| query.highlights(text);
+            let scene = Scene { address: &address, mark: &mark, zone: &reader.zone, l: reader.l };
             let title = format!(
                 "{} · {} · {}",
                 record.time.in_zone(&reader.zone).strftime("%Y-%m-%d %H:%M:%S%.3f"),
@@ -307,7 +308,8 @@ fn lay_out(found: &Found, address: &Address, reader: &Reader) -> Viewer {
     let l = reader.l;
     let now = found.question.context.now;
     let query = &found.question.query;
-    let scene = Scene { address, query, zone: &reader.zone, l };
+    let mark = |text: &str| query.highlights(text);
+    let scene = Scene { address, mark: &mark, zone: &reader.zone, l };
     let open = address.open.parse().ok();
     let mut rows = scene.rows(&found.records, open, &pretty);
     if let Some(pinned) = &found.pinned {
@@ -350,10 +352,7 @@ fn lay_out(found: &Found, address: &Address, reader: &Reader) -> Viewer {
         },
         newest: found.newest.map(|at| {
             let age = length(l, now.millis() - at.millis());
-            match l {
-                super::words::Lang::En => format!("newest {age} ago"),
-                super::words::Lang::Ja => format!("最新は {age} 前"),
-            }
+            l.t(format!("newest {age} ago"), format!("最新は {age} 前"))
         }),
         partial: found.partial.clone(),
         ..Foot::default()
@@ -428,71 +427,94 @@ fn unread(problem: &Problem, address: &Address, reader: &Reader) -> Viewer {
         expected: problem.expected().join(", "),
     });
     viewer.ask.live = None;
+    viewer.nothing = Some(Nothing {
+        title: reader.l.t("What one can ask", "検索の書き方"),
+        examples: examples(address, reader.l),
+        ..Nothing::default()
+    });
     viewer
+}
+
+/// What one can ask: a line for each thing that the language can say.
+fn examples(address: &Address, l: Lang) -> Vec<Way> {
+    [
+        (
+            "timeout",
+            l.t(
+                "lines that contain it, in any case, also inside of a word",
+                "この語を含む行（大文字小文字の区別なし、単語の途中でも）",
+            ),
+        ),
+        (
+            "\"connection refused\"",
+            l.t("this text with its spaces", "空白も含めてこのとおりの文字列"),
+        ),
+        (
+            "failed -app:cron",
+            l.t("the first, but not from cron", "failed を含み、cron のものを除く"),
+        ),
+        (
+            "(error OR 失敗) host:web-1",
+            l.t("either word, on one host", "どちらかの語、ホストは web-1"),
+        ),
+        ("severity>=warning", l.t("warnings and graver", "警告とそれより重大なもの")),
+        (
+            "status:500..599",
+            l.t("a field whose number is in this range", "この範囲の数値を持つフィールド"),
+        ),
+        ("url.path:/login*", l.t("a field that begins so", "この文字列で始まるフィールド")),
+    ]
+    .into_iter()
+    .map(|(q, note)| Way {
+        label: q.to_owned(),
+        href: address.asking(q).href(),
+        note: note.to_owned(),
+    })
+    .collect()
 }
 
 fn nothing(found: &Found, address: &Address, reader: &Reader) -> Nothing {
     let l = reader.l;
-    let way = |label: &str, href: String, note: String| Way { label: label.to_owned(), href, note };
+    let way =
+        |label: &str, href: String| Way { label: label.to_owned(), href, note: String::new() };
     let everything = address.over(range::ALL, "");
-    let unasked = Address { q: String::new(), ..everything.clone() };
-    let unasked = way(
-        l.t("All lines, without the query", "検索語なしですべての行"),
-        unasked.href(),
-        String::new(),
-    );
+    let all = way(l.t("Everything that is kept", "保存されている全期間"), everything.href());
     if let Some(newest) = &found.elsewhere {
         let at = newest.time.in_zone(&reader.zone).strftime("%Y-%m-%d %H:%M:%S").to_string();
         let near = |nanos: i64| {
-            chart::stamp(
-                Timestamp(newest.time.0.saturating_add(nanos)).floor_to_millis(),
-                &reader.zone,
-            )
+            let at = Timestamp(newest.time.0.saturating_add(nanos)).floor_to_millis();
+            chart::stamp(at, &reader.zone)
         };
         let half_hour = range::USUAL_NANOS / 2;
+        let around = address.over(near(-half_hour), near(half_hour)).href();
         return Nothing {
             title: l.t("Nothing in this range", "この期間には該当する行がありません"),
-            text: match l {
-                super::words::Lang::En => {
-                    format!("Outside of it there are lines; the newest is of {at}.")
-                }
-                super::words::Lang::Ja => {
-                    format!("期間の外には該当する行があります。最新は {at} です。")
-                }
-            },
+            text: l.t(
+                format!("Outside of it there are such lines; the newest is of {at}."),
+                format!("期間の外にはあります。最新は {at} です。"),
+            ),
             ways: vec![
-                way(
-                    l.t("The hour around the newest one", "最新の行の前後1時間"),
-                    address.over(near(-half_hour), near(half_hour)).href(),
-                    at,
-                ),
-                way(
-                    l.t("Everything that is kept", "保存されている全期間"),
-                    everything.href(),
-                    String::new(),
-                ),
+                way(l.t("The hour around the newest one", "最新の行の前後1時間"), around),
+                all,
             ],
+            ..Nothing::default()
         };
     }
     if address.q.is_empty() {
         return Nothing {
             title: l.t("Nothing in this range", "この期間には行がありません"),
-            text: String::new(),
-            ways: vec![way(
-                l.t("Everything that is kept", "保存されている全期間"),
-                everything.href(),
-                String::new(),
-            )],
+            ways: vec![all],
+            ..Nothing::default()
         };
     }
+    let unasked = Address { q: String::new(), ..everything };
     Nothing {
         title: l.t("Nothing that is kept matches", "該当する行はありません"),
-        text: l
-            .t(
-                "A word finds every line that contains it, in any case; \"a phrase\" with its spaces; -word leaves lines out; a OR b finds either.",
-                "語はそれを含むすべての行に一致します（大文字小文字の区別なし）。\"語句\" は空白も含めて、-語 は除外、a OR b はどちらかに一致します。",
-            )
-            .to_owned(),
-        ways: vec![unasked],
+        ways: vec![way(
+            l.t("All lines, without the query", "検索語なしですべての行"),
+            unasked.href(),
+        )],
+        examples: examples(address, l),
+        ..Nothing::default()
     }
 }

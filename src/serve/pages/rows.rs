@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::base::record::{Record, Severity};
 use crate::base::time::Zone;
 use crate::base::value::Value;
-use crate::query::Query;
 
 use super::address::{Address, condition};
 use super::words::{Lang, length};
@@ -124,7 +123,8 @@ pub(super) struct Fact {
 /// What all lines of a page share.
 pub(super) struct Scene<'a> {
     pub(super) address: &'a Address,
-    pub(super) query: &'a Query,
+    /// What the query found in a message, rising, not overlapping.
+    pub(super) mark: &'a dyn Fn(&str) -> Vec<Range<usize>>,
     pub(super) zone: &'a Zone,
     pub(super) l: Lang,
 }
@@ -194,7 +194,7 @@ impl Scene<'_> {
     fn row(&self, record: &Record, open: bool) -> Row {
         let at = record.time.in_zone(self.zone);
         let text = record.message();
-        let hits = self.query.highlights(text);
+        let hits = (self.mark)(text);
         Row {
             id: record.id,
             class: class(record.severity),
@@ -229,7 +229,7 @@ impl Scene<'_> {
     /// All that is known of a record; `json` is it as the API gives it.
     pub(super) fn detail(&self, record: &Record, json: String) -> Detail {
         let text = record.message();
-        let hits = self.query.highlights(text);
+        let hits = (self.mark)(text);
         let is_short = text.chars().take(LEAD_CHARS_MAX).count() < LEAD_CHARS_MAX
             && !text.chars().any(char::is_control);
         let own = if record.line.raw() == text.as_bytes() {
@@ -373,7 +373,10 @@ fn shown(text: &str, hits: &[Range<usize>]) -> Range<usize> {
     if before.chars().take(LEAD_CHARS_MAX).count() < LEAD_CHARS_MAX {
         return head;
     }
-    let start = before.char_indices().rev().nth(23).map_or(0, |(at, _)| at);
+    let start = before.char_indices().rev().nth(47).map_or(0, |(at, _)| at);
+    // Not in the middle of a word, where one ends soon.
+    let lead = text.get(start..hit.start).unwrap_or_default();
+    let start = start + lead.find(' ').filter(|at| *at < lead.len() / 2).map_or(0, |at| at + 1);
     let rest = within(text.get(start..).unwrap_or_default(), SHORT_CHARS_MAX);
     start..start + rest.end
 }
@@ -476,7 +479,7 @@ mod tests {
         let text = format!("{}needle tail", "x".repeat(500));
         let hits = std::slice::from_ref(&(500..506));
         let seen = flat(&pieces(&text, hits, shown(&text, hits)));
-        assert_eq!(seen, format!("<…>{}[needle] tail", "x".repeat(24)));
+        assert_eq!(seen, format!("<…>{}[needle] tail", "x".repeat(48)));
         let long = "調".repeat(2_000);
         assert_eq!(flat(&pieces(&long, &[], shown(&long, &[]))).chars().count(), 603);
     }
