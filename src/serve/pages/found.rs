@@ -166,24 +166,26 @@ fn look(
     let (records, pages) = lines(snapshot, budget, &question, range, &paged, reader, &mut partial)?;
 
     let soon = Timestamp(now.0.saturating_add(SOON_NANOS));
-    let open_end = range.to == Timestamp::MAX;
-    let till_soon = if open_end { TimeRange { to: soon, ..range } } else { range };
-    let buckets = Buckets::About(PAGE_BARS);
-    let by = Some("severity");
-    let context = &question.context;
-    let histogram = query::histogram(snapshot, query, till_soon, &buckets, by, context, budget)?;
+    let newest = snapshot.chunks().iter().map(|c| c.meta().max_time).max();
+    let ahead = range.to == Timestamp::MAX && newest.is_some_and(|at| at >= soon);
+    // Drawn up to now; everything that is kept only up to its newest line. What senders date into
+    // the future would press all the rest into one bar: it is counted beside.
+    let drawn = if ahead || (range.to == Timestamp::MAX && range.from != Timestamp::MIN) {
+        TimeRange { to: soon, ..range }
+    } else {
+        range
+    };
+    let (buckets, by, context) = (Buckets::About(PAGE_BARS), Some("severity"), &question.context);
+    let histogram = query::histogram(snapshot, query, drawn, &buckets, by, context, budget)?;
     partial = partial.or(histogram.partial);
     let mut histogram = histogram.value;
+    while histogram.buckets.pop_if(|b| b.count == 0 && b.time > now).is_some() {}
     let mut future = 0;
-    if open_end {
-        pad(&mut histogram, now);
-        let newest = snapshot.chunks().iter().map(|c| c.meta().max_time).max();
-        if newest.is_some_and(|at| at >= soon) {
-            let behind = TimeRange { from: soon.max(range.from), to: Timestamp::MAX };
-            let count = query::count(snapshot, query, behind, budget)?;
-            future = count.value;
-            partial = partial.or(count.partial);
-        }
+    if ahead {
+        let behind = TimeRange { from: soon.max(range.from), to: Timestamp::MAX };
+        let count = query::count(snapshot, query, behind, budget)?;
+        future = count.value;
+        partial = partial.or(count.partial);
     }
 
     let last = snapshot.chunks().last().map(|chunk| chunk.meta().last_id);
@@ -288,20 +290,6 @@ fn lines(
         });
     }
     Ok((records, pages))
-}
-
-/// A range that ends now is drawn to its end, also where nothing came of late.
-fn pad(histogram: &mut Histogram, now: Timestamp) {
-    let width = i64::try_from(histogram.interval_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    while let Some(last) = histogram.buckets.last()
-        && histogram.buckets.len() < 2 * PAGE_BARS
-    {
-        let time = Timestamp(last.time.0.saturating_add(width));
-        if time > now || width <= 0 {
-            break;
-        }
-        histogram.buckets.push(Bucket { time, ..Bucket::default() });
-    }
 }
 
 fn lay_out(found: &Found, address: &Address, reader: &Reader) -> Viewer {
