@@ -38,6 +38,20 @@ pub const OCTET_COUNT_DIGITS_MAX: usize = 9;
 /// Largest octet count, bytes: beyond it the frame is no log line but an attack or another protocol.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 
+/// A connection's buffer that has grown beyond this is given back after its frame, bytes: thousands
+/// of idle connections that once sent a long line must not keep a megabyte each.
+pub const FRAME_BUFFER_BYTES_KEPT: usize = 16 << 10;
+
+/// Longest word before a colon that is read as a syslog tag, bytes; a longer one is message.
+pub const SYSLOG_TAG_BYTES_MAX: usize = 255;
+
+/// Longest text in brackets that is read as a process id, bytes; with a longer one it is no tag.
+pub const SYSLOG_PID_BYTES_MAX: usize = 128;
+
+/// Largest window of a zstd frame, as a power of two, bytes: RFC 8878 asks every decoder for 8 MiB,
+/// `zstd --long` writes 128 MiB. A frame that wants more is refused.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
 /// Largest forward message (one msgpack array on the wire), bytes. fluent-bit's chunks are ~2 MiB.
 pub const FORWARD_MESSAGE_BYTES_MAX: usize = 64 << 20;
 

@@ -271,7 +271,7 @@ impl Cursor<'_> {
 
     /// `hh:mm[:ss[.fff]]` and an offset that follows it at once, or after a space in digits.
     fn time(&mut self, year: Option<i32>, month: u32, day: u32) -> Option<Written> {
-        let hour = self.number(2, 2)?;
+        let hour = self.number(1, 2)?;
         self.eat(b":")?;
         let minute = self.number(2, 2)?;
         let mut second = 0;
@@ -313,7 +313,12 @@ impl Cursor<'_> {
             self.at += 1;
             return Place::Offset(0);
         }
-        let spaced = matches!(self.rest(), [b' ', b'+' | b'-', digits @ ..] if digits.len() >= 4 && digits.iter().take(4).all(u8::is_ascii_digit));
+        let spaced = match self.rest() {
+            [b' ', b'+' | b'-', a, b, b':', c, d, ..] | [b' ', b'+' | b'-', a, b, c, d, ..] => {
+                is_digits(&[*a, *b, *c, *d])
+            }
+            _ => false,
+        };
         self.at += usize::from(spaced);
         if let Some(seconds) = self.offset_digits() {
             return Place::Offset(seconds);
@@ -338,15 +343,26 @@ impl Cursor<'_> {
         i32::try_from(hours * 3_600 + minutes * 60).ok().map(|seconds| sign * seconds)
     }
 
-    /// ` JST` after the time, where that is a zone's name and the word ends there.
+    /// ` JST`, ` UTC+9`, ` TZ-6` after the time, where the word ends there.
     fn zone_name(&mut self, written: &mut Written) {
         let [b' ', rest @ ..] = self.rest() else { return };
-        let length = rest.iter().take_while(|b| b.is_ascii_uppercase()).count();
+        let length = rest.iter().take(8).take_while(|b| b.is_ascii_uppercase()).count();
         let (name, after) = rest.split_at(length);
-        if written.place != Place::Unsaid || length == 0 || starts_word(after) {
+        if written.place != Place::Unsaid || length == 0 {
             return;
         }
-        if let Some((name, minutes)) = ABBREVIATIONS.iter().find(|(n, _)| n.as_bytes() == name) {
+        if let (b"UTC" | b"GMT" | b"TZ", [sign @ (b'+' | b'-'), digits @ ..]) = (name, after) {
+            let mut cursor = Cursor { bytes: digits, at: 0 };
+            let Some(hours) = cursor.number(1, 2).filter(|h| *h <= 14) else { return };
+            let Ok(seconds) = i32::try_from(hours * 3_600) else { return };
+            if !starts_word(cursor.rest()) && cursor.peek() != Some(b':') {
+                written.place = Place::Offset(if *sign == b'-' { -seconds } else { seconds });
+                self.at += 2 + length + cursor.at;
+            }
+        } else if let Some((name, minutes)) =
+            ABBREVIATIONS.iter().find(|(known, _)| known.as_bytes() == name)
+            && !starts_word(after)
+        {
             written.place = Place::Named(name, minutes * 60);
             self.at += 1 + length;
         }
@@ -482,7 +498,11 @@ mod tests {
             ("Nov 22 12:40:00.250 JST: %A", "2026-11-22T03:40:00.250Z", ": %A"),
             ("Nov 22 12:40:00 JST 2025 h", "2025-11-22T03:40:00Z", " h"),
             ("Nov 22 03:40:00:123 2026 H3C", "2026-11-22T03:40:00.123Z", " H3C"),
-            ("Nov 22 03:40:00 UTC-1 h", "2026-11-22T03:40:00Z", " UTC-1 h"),
+            ("Nov 22 03:40:00 UTC-1x h", "2026-11-22T03:40:00Z", " UTC-1x h"),
+            ("Nov 22 12:40:00 UTC+9 h", "2026-11-22T03:40:00Z", " h"),
+            ("1990 Oct 22 10:52:01 TZ-6 h", "1990-10-22T16:52:01Z", " h"),
+            ("Nov 22 12:40:00 +09:00 h", "2026-11-22T03:40:00Z", " h"),
+            ("Nov 22 3:40:00 h", "2026-11-22T03:40:00Z", " h"),
             ("Nov 22 03:40:00 2026x h", "2026-11-22T03:40:00Z", " 2026x h"),
             ("Nov 22 03:40:00 2001:db8::17 h", "2026-11-22T03:40:00Z", " 2001:db8::17 h"),
             ("2026 Nov 22 03:40:00 UTC: %A", "2026-11-22T03:40:00Z", ": %A"),

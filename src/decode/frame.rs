@@ -8,7 +8,10 @@ use std::io::{BufRead, Read};
 use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use memchr::{memchr, memchr2};
 
-use crate::base::limits::{FRAME_BYTES_MAX, LINE_BYTES_MAX, OCTET_COUNT_DIGITS_MAX};
+use crate::base::limits::{
+    FRAME_BUFFER_BYTES_KEPT, FRAME_BYTES_MAX, LINE_BYTES_MAX, OCTET_COUNT_DIGITS_MAX,
+    ZSTD_WINDOW_LOG_MAX,
+};
 use crate::decode::Reject;
 
 /// One message as it stood between its delimiters, or as long as its octet count said.
@@ -67,10 +70,6 @@ enum Kind {
 /// Digits that may be an octet count at all; a longer run is text.
 const COUNT_DIGITS_READ: usize = 32;
 
-/// A buffer that has grown beyond this is given back after its frame, bytes: an idle connection
-/// that once sent a long line must not keep a megabyte.
-const BUFFER_BYTES_KEPT: usize = 16 << 10;
-
 impl Framer {
     /// Takes what came and hands every frame that is complete to `each`, in order.
     ///
@@ -87,7 +86,9 @@ impl Framer {
         Ok(())
     }
 
-    /// The connection has ended: hands over the frame that is not complete, if there is one.
+    /// The connection has ended: hands over the frame that is not complete, if there is one. Also
+    /// for one that has been silent for long in the middle of a frame, as those are that send
+    /// messages without any delimiter.
     pub fn finish(&mut self, each: &mut dyn FnMut(Frame<'_>)) {
         let whole = !matches!(self.state, State::Counted { .. });
         if !self.held.is_empty() {
@@ -256,7 +257,7 @@ impl Framer {
         self.hold(bytes);
         let mut held = std::mem::take(&mut self.held);
         self.emit(&held, false, each);
-        if held.capacity() <= BUFFER_BYTES_KEPT {
+        if held.capacity() <= FRAME_BUFFER_BYTES_KEPT {
             held.clear();
             self.held = held;
         }
@@ -371,8 +372,7 @@ pub fn unpack(packing: Packing, bytes: &[u8], max: usize) -> Result<Vec<u8>, Rej
 /// Reads a zstd stream piece by piece, for what must not be unpacked at once.
 pub fn zstd_reader<'a, R: BufRead + 'a>(bytes: R) -> std::io::Result<impl Read + 'a> {
     let mut reader = zstd::stream::read::Decoder::with_buffer(bytes)?;
-    // 8 MiB of window is what RFC 8878 asks of every decoder; 128 MiB is what `--long` writes.
-    reader.window_log_max(27)?;
+    reader.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
     Ok(reader)
 }
 

@@ -23,13 +23,17 @@ pub(super) fn prefix(bytes: &[u8]) -> Option<Prefix<'_>> {
             (found.sequence, found.rest) = (digits, after);
         }
     }
-    // NX-OS leaves the number out but not its colon.
-    found.rest = found.rest.strip_prefix(b": ").unwrap_or(found.rest);
+    // NX-OS leaves the number out but not its colon; ASA's EMBLEM format also the space.
+    found.rest = found.rest.strip_prefix(b":").map_or(found.rest, skip_spaces);
     if let Some((name, after)) = before_colon(found.rest, |b| *b != b':' && *b > b' ')
         && host::is_host(name)
-        && let Some(after) = task(after).or(is_dated(after).then_some(after))
     {
-        (found.host, found.rest) = (name, after);
+        let (digits, numbered) = before_colon(after, u8::is_ascii_digit).unwrap_or_default();
+        if let Some(after) = task(after).or(is_dated(after).then_some(after)) {
+            (found.host, found.rest) = (name, after);
+        } else if !digits.is_empty() && is_dated(numbered) {
+            found = Prefix { sequence: digits, host: name, rest: numbered };
+        }
     }
     if let Some(after) = node(found.rest) {
         found.rest = after;

@@ -32,6 +32,7 @@ fn elements<'a>(
     fields: &mut Vec<Field>,
     context: &mut Context<'_>,
 ) -> Option<&'a [u8]> {
+    let mut room = FIELDS_MAX;
     while let [b'[', element @ ..] = rest {
         let (id, mut params) = name(element)?;
         let mut name_of = String::with_capacity(32);
@@ -53,7 +54,7 @@ fn elements<'a>(
                         Text::Plain(bytes) => context.text(bytes).into(),
                         Text::Unescaped(bytes) => context.text(&bytes).into(),
                     });
-                    add(fields, &name_of, value, context);
+                    add(fields, &name_of, value, &mut room);
                     is_bare = false;
                     after
                 }
@@ -61,8 +62,11 @@ fn elements<'a>(
             };
         };
         if is_bare {
-            add(fields, &name_of, Value::Bool(true), context);
+            add(fields, &name_of, Value::Bool(true), &mut room);
         }
+    }
+    if room == 0 {
+        context.defects.add(Defect::TooManyFields);
     }
     Some(rest)
 }
@@ -107,22 +111,21 @@ fn quoted(bytes: &[u8]) -> Option<(Text<'_>, &[u8])> {
     }
 }
 
-fn add(fields: &mut Vec<Field>, name: &str, value: Value, context: &mut Context<'_>) {
+/// Adds a value while there is room for one: values are counted, not names, which also bounds the
+/// work of looking each name up.
+fn add(fields: &mut Vec<Field>, name: &str, value: Value, room: &mut usize) {
+    if *room == 0 {
+        return;
+    }
+    *room -= 1;
     let name = whole_characters(name.as_bytes(), FIELD_NAME_BYTES_MAX);
     let name = std::str::from_utf8(name).unwrap_or_default();
-    // As long as there are few, which is always, a search beats a map.
-    if let Some(field) = fields.iter_mut().find(|f| &*f.name == name) {
-        match &mut field.value {
-            Value::Array(items) if items.len() < FIELDS_MAX => items.push(value),
-            Value::Array(_) => context.defects.add(Defect::TooManyFields),
-            first => {
-                let first = std::mem::replace(first, Value::Null);
-                field.value = Value::Array(vec![first, value]);
-            }
+    match fields.iter_mut().find(|f| &*f.name == name) {
+        Some(Field { value: Value::Array(values), .. }) => values.push(value),
+        Some(field) => {
+            let first = std::mem::replace(&mut field.value, Value::Null);
+            field.value = Value::Array(vec![first, value]);
         }
-    } else if fields.len() < FIELDS_MAX {
-        fields.push(Field { name: Arc::from(name), value });
-    } else {
-        context.defects.add(Defect::TooManyFields);
+        None => fields.push(Field { name: Arc::from(name), value }),
     }
 }

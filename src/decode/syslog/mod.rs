@@ -269,6 +269,18 @@ mod tests {
             "<189>29: 1w2d: %SYS-5-RESTART: x",
             ["", "%SYS-5-RESTART", "", "%SYS-5-RESTART: x", ""],
         );
+        check(
+            "<189>45: rtr1: 000046: Nov 22 03:40:00.123: %SYS-5-RESTART: x",
+            ["rtr1", "%SYS-5-RESTART", "", "%SYS-5-RESTART: x", "40:00"],
+        );
+        check(
+            "<166>:Nov 22 03:40:00 UTC: %ASA-config-5-111008: x",
+            ["", "%ASA-config-5-111008", "", "%ASA-config-5-111008: x", "40:00"],
+        );
+        check(
+            "<166>2026-11-22T03:40:00Z: %ASA-6-302013: x",
+            ["", "%ASA-6-302013", "", "%ASA-6-302013: x", "40:00"],
+        );
         check("<13>42: the answer", ["", "", "", "42: the answer", ""]);
         check("<13>rtr1: nothing dated", ["", "rtr1", "", "nothing dated", ""]);
         // Huawei, H3C, Arista, Aruba.
@@ -358,6 +370,30 @@ mod tests {
         check("<14>Nov 22 03:40:00", ["", "", "", "", "40:00"]);
         check("\u{feff}<14>Nov 22 03:40:00 h a: x", ["h", "a", "", "x", "40:00"]);
         check("<14>\u{feff}x y", ["", "", "", "x y", ""]);
+        // The examples of RFC 3164 5.4.
+        check(
+            "<34>Oct 11 22:14:15 mymachine su: 'su root' failed",
+            ["mymachine", "su", "", "'su root' failed", "14:15"],
+        );
+        check("Use the BFG!", ["", "", "", "Use the BFG!", ""]);
+        check(
+            "<165>Aug 24 05:34:00 CST 1987 mymachine myproc[10]: %% Mix=OK",
+            ["mymachine", "myproc", "10", "%% Mix=OK", "34:00"],
+        );
+        check(
+            "<0>1990 Oct 22 10:52:01 TZ-6 scapegoat.dmz.example.org 10.1.2.3 sched[0]: That's All",
+            ["scapegoat.dmz.example.org", "sched", "0", "10.1.2.3 sched[0]: That's All", "52:01"],
+        );
+        // Process ids that are names of threads, and a colon that stands apart.
+        check(
+            "<14>Nov 22 03:40:00 h java[main thread]: x",
+            ["h", "java", "main thread", "x", "40:00"],
+        );
+        check("<14>Nov 22 03:40:00 h app[12] : x", ["h", "app", "12", "x", "40:00"]);
+        check(
+            "<14>Nov 22 03:40:00 h app[some words] x",
+            ["h", "", "", "app[some words] x", "40:00"],
+        );
         // No PRI: a file's line with host and tag is taken apart, any other only dated.
         check("2026-11-22T03:40:00Z web01 app[7]: x", ["web01", "app", "7", "x", "40:00"]);
         check("2026-11-22T03:40:00Z app: x", ["", "", "", "2026-11-22T03:40:00Z app: x", "40:00"]);

@@ -153,8 +153,8 @@ fn without_host(rest: &[u8]) -> Header<'_> {
             _ => tagged(&[], &tag),
         };
     }
-    if let (level, after) = word(rest)
-        && host::is_severity(level)
+    if let (extra, after) = word(rest)
+        && (host::is_severity(extra) || host::is_ipv4(extra))
         && let Some(tag) = tag::read(after, Where::Alone)
         && !tag.pid.is_empty()
     {

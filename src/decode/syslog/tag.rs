@@ -4,6 +4,8 @@
 //! ends in a colon, or in brackets, and has none of the signs that CSV, JSON, URLs, times and
 //! addresses would bring along.
 
+use crate::base::limits::{SYSLOG_PID_BYTES_MAX, SYSLOG_TAG_BYTES_MAX};
+
 use super::host;
 
 /// The parts of a tag.
@@ -25,15 +27,9 @@ pub(super) enum Where {
     Alone,
 }
 
-/// Longest tag that is one, bytes.
-const TAG_BYTES_MAX: usize = 255;
-
-/// Longest text in brackets that is a process id, bytes.
-const PID_BYTES_MAX: usize = 128;
-
 /// Reads a tag at the beginning of `bytes`.
 pub(super) fn read(bytes: &[u8], place: Where) -> Option<Tag<'_>> {
-    let end = bytes.iter().take(TAG_BYTES_MAX + 1).position(|b| !may_stand(*b))?;
+    let end = bytes.iter().take(SYSLOG_TAG_BYTES_MAX + 1).position(|b| !may_stand(*b))?;
     let (name, rest) = bytes.split_at_checked(end)?;
     // A cookie (`@cee:`) and a level are no programs.
     let is_other = matches!(name, [] | [b'@', ..]) || host::is_level(name);
@@ -70,11 +66,14 @@ pub(super) fn read(bytes: &[u8], place: Where) -> Option<Tag<'_>> {
 }
 
 fn with_pid<'a>(name: &'a [u8], rest: &'a [u8], place: Where) -> Option<Tag<'a>> {
-    let end = rest.iter().take(PID_BYTES_MAX + 1).position(|b| matches!(b, b']' | 0..=b' '))?;
+    let end =
+        rest.iter().take(SYSLOG_PID_BYTES_MAX + 1).position(|b| matches!(b, b']' | 0..b' '))?;
     let (pid, rest) = rest.split_at_checked(end)?;
+    let is_word = !pid.contains(&b' ');
     let message = match rest.strip_prefix(b"]")? {
         [b':', message @ ..] => message,
-        message @ ([] | [b' ', ..]) if place == Where::AfterHost => message,
+        [b' ', b':', message @ ..] if place == Where::AfterHost => message,
+        message @ ([] | [b' ', ..]) if place == Where::AfterHost && is_word => message,
         _ => return None,
     };
     Some(Tag { name, pid, message: after_space(message) })
