@@ -26,6 +26,7 @@ pub mod limits;
 pub mod machine;
 pub mod metrics;
 pub mod record;
+pub mod sim;
 pub mod split;
 pub mod time;
 pub mod value;
