@@ -89,6 +89,47 @@ pub const SEGMENT_CHUNKS_MAX: usize = 1 << 16;
 /// Weight of the live part at which it is sealed, bytes.
 pub const LIVE_BYTES_MAX: usize = 128 << 20;
 
+/// Records of one piece of the live part. A snapshot shares whole pieces and copies the pointers
+/// of the last, so this bounds what a query under load costs before it starts.
+pub const LIVE_CHUNK_ROWS_MAX: usize = 4_096;
+
+/// Full live parts that may wait to be sealed; beyond it the log's writer waits, which bounds memory.
+pub const FROZEN_PARTS_MAX: usize = 2;
+
+/// Payload of a log entry at which the next one is begun, bytes.
+pub const LOG_ENTRY_BYTES: usize = 4 << 20;
+
+/// Largest payload of a log entry that is read back, bytes; a larger length is damage. Twice what
+/// the largest record can become beyond [`LOG_ENTRY_BYTES`].
+pub const LOG_ENTRY_BYTES_MAX: usize = 512 << 20;
+
+/// Weight of the batches that one sync serves, bytes; the next ones wait for the next sync.
+pub const LOG_GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// Places behind damage in a log file that are tried as the next entry, so that lines made to look
+/// like entries cost no more than this.
+pub const LOG_RESYNC_TRIES_MAX: u32 = 1_000;
+
+/// Pairs of host and app that are counted each for itself; what comes later is counted together.
+pub const SOURCES_MAX: usize = 20_000;
+
+/// Bytes of opened segments, indexes and chunks that all queries share.
+pub const CACHE_BYTES_MAX: usize = 128 << 20;
+
+/// Longest letter run that the chunk index keeps, bytes; a chunk with a longer one is never pruned
+/// by words.
+pub const INDEX_WORD_BYTES_MAX: usize = 256;
+
+/// Answers of one chunk index that are remembered.
+pub const INDEX_ANSWERS_MAX: usize = 256;
+
+/// How much later than a day's end, on the clock of arrival, a record may still stand in a segment
+/// with the next day's, seconds: batches overtake each other at midnight.
+pub const LATE_ARRIVAL_S: i64 = 600;
+
+/// Pause before sealing is tried again after it failed, seconds; doubled up to a minute.
+pub const SEAL_RETRY_S: u64 = 1;
+
 /// Most records that one `search` answers (contract 4).
 pub const SEARCH_LIMIT_MAX: usize = 10_000;
 

@@ -1,18 +1,64 @@
 //! Records on disk, for ever: write-ahead log, live part, sealed segments, catalogue.
 //!
 //! Floor 2. *Invariant:* knows no tokio, no HTTP, no query text. The only folder that writes files.
+//!
+//! ```text
+//!  append ──> queue ──> writer thread ──> log (one sync for all that wait) ──> live ──> done
+//!                                                                               │ full, or seal()
+//!  snapshot <── live + frozen + segments <── catalogue <── sealer thread <── frozen
+//! ```
+//!
+//! Two threads, both asleep when nothing happens. *Order of things:* a record is in the log and
+//! synced before it is visible, visible before its `done` is called, in a synced and catalogued
+//! segment before its log file goes. A snapshot shares what it shows; nobody waits for a query.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `open` | what is found on disk, and what becomes of each piece of it |
+//! | `append` | the writer thread: ids, log, live, answers |
+//! | `log` | the write-ahead log |
+//! | `live` | the newest records |
+//! | `seal` | the sealer thread: frozen part to segments, damaged segment to quarantine |
+//! | `segment` | one immutable file |
+//! | `chunk_index` | which chunks can hold a word |
+//! | `catalog` | which segments there are |
+//! | `sources` | who sent how much |
+//! | `cache` | what queries have open |
+//! | `wire` | numbers and texts as bytes |
+#![doc = include_str!("FORMAT.md")]
 
+mod append;
+mod cache;
+mod catalog;
+mod chunk_index;
 pub mod live;
+mod log;
+mod open;
+mod seal;
+mod segment;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod wire;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Refusal, Result};
 use crate::base::machine::{Clock, Disk};
 use crate::base::metrics::Metrics;
 use crate::base::record::Record;
 use crate::base::time::Timestamp;
 use crate::codec::{ChunkMeta, Rows};
+use crate::store::append::{Task, Writer};
+use crate::store::catalog::Catalog;
+use crate::store::live::Part;
+use crate::store::open::Dirs;
+use crate::store::seal::Sealer;
+use crate::store::segment::{Access, Segment};
+use crate::store::sources::Sources;
 
 /// Called with every batch once it is durable and visible, in the order of ids.
 pub type CommitHook = Box<dyn Fn(&[Arc<Record>]) + Send + Sync>;
@@ -35,48 +81,254 @@ pub struct Options {
 }
 
 /// The store of one data directory; one a process.
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held until the threads have ended.
+    lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+/// What the callers and the two threads share.
+struct Shared {
+    dirs: Dirs,
+    disk: Arc<dyn Disk>,
+    metrics: Arc<Metrics>,
+    live_bytes_max: usize,
+    free_floor_bytes: u64,
+    access: Arc<Access>,
+    queue: Mutex<Queue>,
+    queued: Condvar,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What waits for the writer.
+#[derive(Default)]
+struct Queue {
+    tasks: VecDeque<Task>,
+    closing: bool,
+}
+
+/// What is kept, and how it stands with it.
+#[derive(Default)]
+struct State {
+    catalog: Catalog,
+    /// Those of the catalogue, in its order.
+    segments: Vec<Arc<Segment>>,
+    /// Full parts that wait to be sealed, oldest first.
+    frozen: VecDeque<Arc<Part>>,
+    live: Part,
+    /// The last snapshot, while nothing changed.
+    shown: Option<Snapshot>,
+    /// Parts that were ever frozen, and how many of them are segments.
+    frozen_count: u64,
+    sealed_count: u64,
+    sealing: Sealing,
+    /// Numbers of segments in which damage was met.
+    suspects: Vec<u64>,
+    /// Bytes of each log file.
+    log_bytes: BTreeMap<u64, u64>,
+    quarantined: u64,
+    /// Free bytes when the disk was last too full to append.
+    full_at: Option<u64>,
+    poisoned: bool,
+    closing: bool,
+}
+
+/// How sealing goes.
+#[derive(Default)]
+struct Sealing {
+    /// Attempts that failed.
+    failures: u64,
+    /// The last of them, for the next `seal` that waits.
+    failure: Option<Error>,
+    /// The last attempt failed, and why nothing more can be taken if it goes on.
+    stuck: Option<Refusal>,
+    /// Somebody asks not to wait for the next attempt.
+    retry_now: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Store {
     /// Locks the directory, reads the catalogue, replays the log.
+    #[expect(clippy::needless_pass_by_value, reason = "an owned clock is the seam's shape")]
     pub fn open(options: Options, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
-        drop((options, disk, clock));
-        unimplemented!("lead: store")
+        let opened = open::open(options, disk, &*clock)?;
+        let shared = Arc::clone(&opened.shared);
+        let (writer, sealer) = (opened.writer, Sealer::new(Arc::clone(&shared)));
+        let store = Arc::new(Self {
+            shared,
+            threads: Mutex::default(),
+            lock: Mutex::new(Some(opened.lock)),
+        });
+        let threads = [
+            spawn("store-log", move || Writer::run(writer)),
+            spawn("store-seal", move || Sealer::run(sealer)),
+        ];
+        for thread in threads {
+            match thread {
+                Ok(thread) => store.threads().push(thread),
+                Err(error) => {
+                    store.close()?;
+                    return Err(Error::io(
+                        "start a thread for",
+                        store.shared.dirs.data.clone(),
+                        error,
+                    ));
+                }
+            }
+        }
+        Ok(store)
     }
 
     /// Hands a batch to the log's writer and returns at once. Batches of one caller keep their
     /// order. Bounding what waits is the caller's (`ingest::Intake`).
     pub fn append(&self, records: Vec<Record>, done: Done) {
-        drop((records, done));
-        unimplemented!("lead: store")
+        if let Some(Task::Append { done, .. }) = self.enqueue(Task::Append { records, done }) {
+            done(Err(Error::Closed));
+        }
+    }
+
+    /// Gives the task back where the store is closing.
+    fn enqueue(&self, task: Task) -> Option<Task> {
+        let mut queue = self.shared.queue();
+        if queue.closing {
+            return Some(task);
+        }
+        queue.tasks.push_back(task);
+        drop(queue);
+        self.shared.queued.notify_one();
+        None
     }
 
     /// What is visible now; later appends, seals and merges do not change it.
     pub fn snapshot(&self) -> Snapshot {
-        unimplemented!("lead: store")
+        let mut guard = self.shared.state();
+        let state = &mut *guard;
+        if let Some(shown) = &state.shown {
+            return shown.clone();
+        }
+        let mut chunks: Vec<Arc<dyn Chunk>> = Vec::new();
+        chunks.extend(state.segments.iter().flat_map(Segment::chunks));
+        chunks.extend(state.frozen.iter().flat_map(|part| part.pieces()));
+        chunks.extend(state.live.chunks());
+        let snapshot = Snapshot::new(chunks);
+        state.shown = Some(snapshot.clone());
+        snapshot
     }
 
     /// Closes what is open into segments and waits; with `merge`, until no merge is due. How many
     /// segments there are then.
     pub fn seal(&self, merge: bool) -> Result<usize> {
+        // Nothing merges yet, so none is ever due.
         let _ = merge;
-        unimplemented!("lead: store")
+        let (reply, frozen) = mpsc::channel();
+        if self.enqueue(Task::Freeze { reply }).is_some() {
+            return Err(Error::Closed);
+        }
+        let target = frozen.recv().map_err(|_| Error::Closed)??;
+        let mut state = self.shared.state();
+        let failures = state.sealing.failures;
+        state.sealing.retry_now = true;
+        self.shared.changed.notify_all();
+        loop {
+            if state.sealed_count >= target {
+                return Ok(state.segments.len());
+            }
+            if state.closing {
+                return Err(Error::Closed);
+            }
+            if state.sealing.failures > failures {
+                let refusal = state.sealing.stuck.unwrap_or(Refusal::QueueFull);
+                return Err(state.sealing.failure.take().unwrap_or(Error::Busy(refusal)));
+            }
+            state = self.shared.wait(state);
+        }
     }
 
     /// Writes and syncs what waits, then stops all threads. Later appends answer `Closed`.
     pub fn close(&self) -> Result<()> {
-        unimplemented!("lead: store")
+        self.shared.queue().closing = true;
+        self.shared.queued.notify_all();
+        self.shared.state().closing = true;
+        self.shared.changed.notify_all();
+        let own = std::thread::current().id();
+        let threads = std::mem::take(&mut *self.threads());
+        let mut died = false;
+        for thread in threads {
+            // The last owner of a store may be a `done` on one of its own threads.
+            if thread.thread().id() != own {
+                died |= thread.join().is_err();
+            }
+        }
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if died || self.shared.state().poisoned { Err(Error::Poisoned) } else { Ok(()) }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Figures for the status page and metrics.
     pub fn status(&self) -> Status {
-        unimplemented!("lead: store")
+        let free_bytes = self.shared.disk.free_bytes(&self.shared.dirs.data).unwrap_or_default();
+        let state = self.shared.state();
+        let live_records =
+            state.live.records + state.frozen.iter().map(|part| part.records).sum::<u64>();
+        let sealed = &state.catalog.segments;
+        let full = free_bytes < self.shared.free_floor_bytes
+            || state.full_at.is_some_and(|then| free_bytes <= then);
+        let waiting = state.live.weight >= self.shared.live_bytes_max;
+        let stuck = state.sealing.stuck.filter(|_| waiting);
+        Status {
+            segments: sealed.len(),
+            segment_bytes: sealed.iter().map(|s| s.len).sum(),
+            log_bytes: state.log_bytes.values().sum(),
+            records: live_records + sealed.iter().map(segment::SegmentMeta::records).sum::<u64>(),
+            live_records,
+            free_bytes,
+            refusing: if full { Some(Refusal::DiskFull) } else { stuck },
+            poisoned: state.poisoned,
+            quarantined: state.quarantined,
+        }
     }
 
-    /// Every (host, app) that is kept, with its counts.
+    /// Every (host, app) that is kept, with its counts; beyond `limits::SOURCES_MAX` pairs, the
+    /// later ones together as `(other)`.
     pub fn sources(&self) -> Vec<Source> {
-        unimplemented!("lead: store")
+        let state = self.shared.state();
+        let mut all: Sources = state.catalog.sources.clone();
+        for part in &state.frozen {
+            all.merge(&part.sources);
+        }
+        all.merge(&state.live.sources);
+        drop(state);
+        all.list()
     }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whoever wants to know how it ended calls `close` before.
+        drop(self.close());
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
 /// Figures of the moment.
@@ -98,6 +350,8 @@ pub struct Status {
     pub refusing: Option<crate::base::error::Refusal>,
     /// A sync failed; nothing is accepted until restart.
     pub poisoned: bool,
+    /// Files that were set aside because they are damaged.
+    pub quarantined: u64,
 }
 
 /// What is kept of one host and app.
@@ -143,15 +397,21 @@ impl Snapshot {
             return Ok(None);
         };
         let rows = chunk.rows()?;
-        match rows.ids()?.binary_search(&id) {
+        let found = rows.ids().and_then(|ids| match ids.binary_search(&id) {
             Ok(row) => rows.record(row).map(Some),
             Err(_) => Ok(None),
-        }
+        });
+        found.inspect_err(|error| chunk.distrust(error))
+    }
+
+    /// The largest id that is visible; `None` where nothing is.
+    pub fn last_id(&self) -> Option<u64> {
+        self.chunks.last().map(|chunk| chunk.meta().last_id)
     }
 }
 
 /// A key that every match of a query must hold; see `base::split` for what each is cut from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// Folded letters that must stand inside one letter run of the chunk.
     Letters(String),
@@ -167,4 +427,8 @@ pub trait Chunk: Send + Sync {
     fn may_hold(&self, key: &Key) -> Result<bool>;
     /// Opens it, from the cache where it is there.
     fn rows(&self) -> Result<Arc<dyn Rows>>;
+    /// Told by a reader that met damage in its rows: the store looks at the file, and sets it aside
+    /// where it is damaged, so that later snapshots do without it. (What `rows` and `may_hold`
+    /// meet, it knows.)
+    fn distrust(&self, _error: &Error) {}
 }

@@ -1,0 +1,295 @@
+//! The writer thread: gives ids, writes the log, shows the records, answers.
+//!
+//! All that waits when it comes round is written as one group and synced once; while it syncs, the
+//! next group gathers. *Invariant:* the only one who writes to the log or to the live part.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, mpsc};
+
+use crate::base::error::{Error, Refusal, Result};
+use crate::base::limits::{FROZEN_PARTS_MAX, LOG_ENTRY_BYTES, LOG_GROUP_BYTES_MAX};
+use crate::base::metrics::Counter;
+use crate::base::record::Record;
+use crate::codec::record::write_record;
+use crate::store::live::LogFile;
+use crate::store::log::{self, Failure, LogWriter};
+use crate::store::{CommitHook, Done, Shared, State};
+
+/// What the writer is asked for.
+pub(super) enum Task {
+    /// Keep these.
+    Append {
+        /// They get their ids here.
+        records: Vec<Record>,
+        /// Told how it went.
+        done: Done,
+    },
+    /// Close the live part; answers how many parts must be sealed until it is.
+    Freeze {
+        /// Where the answer goes.
+        reply: mpsc::Sender<Result<u64>>,
+    },
+}
+
+/// What is done together.
+enum Group {
+    Appends(Vec<(Vec<Record>, Done)>),
+    Freeze(mpsc::Sender<Result<u64>>),
+}
+
+/// The state of its thread.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: LogWriter,
+    /// The next record gets this.
+    pub(super) next_id: u64,
+    pub(super) on_commit: CommitHook,
+}
+
+impl Writer {
+    /// Until the store is closed and its queue empty.
+    pub(super) fn run(mut self) {
+        while let Some(group) = self.next_group() {
+            let shared = Arc::clone(&self.shared);
+            // A panic here (of a hook, say) must not leave every sender waiting for ever.
+            if catch_unwind(AssertUnwindSafe(|| self.work(group))).is_err() {
+                tracing::error!("the log's writer panicked; nothing is accepted until restart");
+                poison(&mut shared.state());
+                shared.changed.notify_all();
+            }
+        }
+    }
+
+    fn work(&mut self, group: Group) {
+        match group {
+            Group::Appends(batches) => self.append(batches),
+            Group::Freeze(reply) => {
+                let answer = self.freeze();
+                // Who asked may have gone.
+                drop(reply.send(answer));
+            }
+        }
+    }
+
+    /// Sleeps until there is work; `None` at the end.
+    fn next_group(&self) -> Option<Group> {
+        let mut queue = self.shared.queue();
+        while queue.tasks.is_empty() {
+            if queue.closing {
+                return None;
+            }
+            queue = self.shared.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut batches, mut weight) = (Vec::new(), 0);
+        while weight < LOG_GROUP_BYTES_MAX {
+            match queue.tasks.pop_front() {
+                Some(Task::Append { records, done }) => {
+                    weight += records.iter().map(Record::weight).sum::<usize>();
+                    batches.push((records, done));
+                }
+                Some(Task::Freeze { reply }) if batches.is_empty() => {
+                    return Some(Group::Freeze(reply));
+                }
+                // What came before it belongs to the part that it closes.
+                Some(freeze) => {
+                    queue.tasks.push_front(freeze);
+                    break;
+                }
+                None => break,
+            }
+        }
+        Some(Group::Appends(batches))
+    }
+
+    fn append(&mut self, batches: Vec<(Vec<Record>, Done)>) {
+        if let Err(refuse) = self.wait_for_room() {
+            for (_, done) in batches {
+                done(Err(refuse.error()));
+            }
+            return;
+        }
+        let before = self.next_id;
+        let (mut kept, mut dones) = (Vec::new(), Vec::new());
+        for (records, done) in batches {
+            kept.push(self.number(records));
+            dones.push(done);
+        }
+        let entries = encode(&kept);
+        let written =
+            if entries.is_empty() { Ok(None) } else { self.log.write(&entries).map(Some) };
+        match written {
+            Ok(grown) => {
+                self.publish(&kept, grown);
+                for (batch, done) in kept.iter().zip(dones) {
+                    if !batch.is_empty() {
+                        (self.on_commit)(batch);
+                    }
+                    done(Ok(()));
+                }
+            }
+            Err(failure) => {
+                // Nobody saw them, so the next ones may have them.
+                self.next_id = before;
+                let refuse = self.failed(failure);
+                for done in dones {
+                    done(Err(refuse.error()));
+                }
+            }
+        }
+    }
+
+    fn number(&mut self, records: Vec<Record>) -> Vec<Arc<Record>> {
+        let number = |mut record: Record| {
+            record.id = self.next_id;
+            self.next_id += 1;
+            Arc::new(record)
+        };
+        records.into_iter().map(number).collect()
+    }
+
+    /// Waits while as much is frozen as may be, since memory is bounded.
+    fn wait_for_room(&mut self) -> Result<(), Refuse> {
+        let mut state = self.shared.state();
+        loop {
+            if state.poisoned {
+                return Err(Refuse::Poisoned);
+            }
+            if state.live.weight < self.shared.live_bytes_max || state.closing {
+                break;
+            }
+            if state.frozen.len() < FROZEN_PARTS_MAX {
+                freeze(&mut state, &mut self.log);
+                self.shared.changed.notify_all();
+                break;
+            }
+            if let Some(why) = state.sealing.stuck {
+                return Err(Refuse::Busy(why));
+            }
+            state = self.shared.wait(state);
+        }
+        drop(state);
+        // Where it cannot be measured, writing will tell.
+        let free = self.shared.disk.free_bytes(&self.shared.dirs.data).unwrap_or(u64::MAX);
+        if free < self.shared.free_floor_bytes {
+            return Err(Refuse::Busy(Refusal::DiskFull));
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, batches: &[Vec<Arc<Record>>], grown: Option<(u64, u64)>) {
+        let mut state = self.shared.state();
+        for batch in batches {
+            state.live.push(batch);
+        }
+        if let Some((seq, bytes)) = grown {
+            state.live.note_log(LogFile { seq, damaged: false });
+            *state.log_bytes.entry(seq).or_default() += bytes;
+            state.full_at = None;
+            state.shown = None;
+        }
+        if state.live.weight >= self.shared.live_bytes_max && state.frozen.len() < FROZEN_PARTS_MAX
+        {
+            freeze(&mut state, &mut self.log);
+            self.shared.changed.notify_all();
+        }
+        drop(state);
+        if let Some((_, bytes)) = grown {
+            self.shared.metrics.add(Counter::Syncs, &[], 1);
+            self.shared.metrics.add(Counter::LogBytes, &[], bytes);
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> Refuse {
+        let mut state = self.shared.state();
+        match failure {
+            Failure::Undone(error) if error.is_disk_full() => {
+                let free = self.shared.disk.free_bytes(&self.shared.dirs.data);
+                if state.full_at.is_none() {
+                    tracing::warn!(%error, "the disk is full: nothing is accepted until it has room");
+                }
+                state.full_at = Some(free.unwrap_or_default());
+                Refuse::Busy(Refusal::DiskFull)
+            }
+            Failure::Undone(error) => {
+                tracing::warn!(%error, "a batch could not be written to the log");
+                Refuse::Io(error.to_string(), self.shared.dirs.log.clone())
+            }
+            Failure::Unknown(error) => {
+                tracing::error!(%error, "the log failed; nothing is accepted until restart");
+                poison(&mut state);
+                self.shared.changed.notify_all();
+                Refuse::Poisoned
+            }
+        }
+    }
+
+    fn freeze(&mut self) -> Result<u64> {
+        let mut state = self.shared.state();
+        if state.poisoned {
+            return Err(Error::Poisoned);
+        }
+        freeze(&mut state, &mut self.log);
+        let count = state.frozen_count;
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(count)
+    }
+}
+
+/// Why a group is not kept; each of its batches is told.
+enum Refuse {
+    Busy(Refusal),
+    Poisoned,
+    Io(String, std::path::PathBuf),
+}
+
+impl Refuse {
+    fn error(&self) -> Error {
+        match self {
+            Self::Busy(why) => Error::Busy(*why),
+            Self::Poisoned => Error::Poisoned,
+            Self::Io(what, path) => {
+                Error::io("write the log in", path.clone(), std::io::Error::other(what.clone()))
+            }
+        }
+    }
+}
+
+fn poison(state: &mut State) {
+    state.poisoned = true;
+}
+
+/// Closes the live part, if there is anything in it; the log goes on in a new file.
+fn freeze(state: &mut State, log: &mut LogWriter) {
+    if state.live.records == 0 {
+        return;
+    }
+    log.rotate();
+    let part = std::mem::take(&mut state.live).closed();
+    state.frozen.push_back(Arc::new(part));
+    state.frozen_count += 1;
+    // The pieces are other ones now.
+    state.shown = None;
+}
+
+/// All batches as log entries; a batch may share an entry or span several.
+fn encode(batches: &[Vec<Arc<Record>>]) -> Vec<u8> {
+    let (mut out, mut payload) = (Vec::new(), Vec::new());
+    let (mut first_id, mut records) = (0, 0);
+    for record in batches.iter().flatten() {
+        if records == 0 {
+            first_id = record.id;
+        }
+        write_record(record, &mut payload);
+        records += 1;
+        if payload.len() >= LOG_ENTRY_BYTES {
+            log::put_entry(&mut out, first_id, records, &payload);
+            payload.clear();
+            records = 0;
+        }
+    }
+    if records > 0 {
+        log::put_entry(&mut out, first_id, records, &payload);
+    }
+    out
+}

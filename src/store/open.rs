@@ -1,0 +1,520 @@
+//! What is found on disk at a start, and what becomes of each piece of it.
+//!
+//! | found | then |
+//! |---|---|
+//! | a catalogued segment | is served; opened when first asked |
+//! | a catalogued segment that is missing or has another size | leaves the catalogue; quarantine; said loudly |
+//! | a segment that is not catalogued, its records in the log or another segment | is removed |
+//! | a segment that is not catalogued, its records nowhere else | quarantine; served where the catalogue was lost |
+//! | no catalogue that can be read | is made anew from the segments themselves |
+//! | a log file | gives the records that are in no segment; goes where it gives none |
+//! | the torn end of the newest log file | is cut off: nobody was told that it is there |
+//! | damage inside a log file | what is behind it is still read; the file is kept in the quarantine |
+//! | temporary files | are removed |
+//! | another format version | nothing is touched; [`Error::Version`] |
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+
+use crate::base::error::{Error, Result};
+use crate::base::limits::CACHE_BYTES_MAX;
+use crate::base::machine::{Clock, Disk, TEMP_SUFFIX};
+use crate::base::record::{Record, Via};
+use crate::codec::record::read_record;
+use crate::store::append::Writer;
+use crate::store::cache::Cache;
+use crate::store::catalog::{self, Catalog};
+use crate::store::live::{LogFile, Part};
+use crate::store::log::{self, LogWriter};
+use crate::store::seal::sources_of;
+use crate::store::segment::{Access, CLASS, Open, Segment, SegmentMeta, is_day};
+use crate::store::{Options, Queue, Shared, State};
+
+/// Version of the layout of the whole directory.
+pub(super) const LAYOUT_VERSION: u32 = 0;
+const VERSION_TEXT: &str = "shirabe data format ";
+
+/// Where things are.
+pub(super) struct Dirs {
+    pub(super) data: PathBuf,
+    pub(super) log: PathBuf,
+    pub(super) segments: PathBuf,
+    pub(super) quarantine: PathBuf,
+}
+
+/// A store whose threads do not run yet.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Writer,
+    pub(super) lock: Box<dyn Send + Sync>,
+}
+
+/// Locks the directory and takes stock of it.
+pub(super) fn open(options: Options, disk: Arc<dyn Disk>, clock: &dyn Clock) -> Result<Opened> {
+    let started = clock.monotonic();
+    let data = options.data_dir;
+    let dirs = Dirs {
+        log: data.join("log"),
+        segments: data.join("segments"),
+        quarantine: data.join("quarantine"),
+        data,
+    };
+    disk.create_dir_all(&dirs.data)?;
+    let lock = disk.lock(&dirs.data.join("lock"))?;
+    check_version(&*disk, &dirs.data)?;
+    for dir in [&dirs.log, &dirs.segments, &dirs.quarantine] {
+        disk.create_dir_all(dir)?;
+    }
+    let mut stock = Stock::new(&*disk, &dirs)?;
+    stock.read_logs()?;
+    stock.settle_segments()?;
+    stock.drop_sealed_records();
+    stock.release_logs()?;
+    let found = stock.end()?;
+
+    let shared = Arc::new_cyclic(|weak: &Weak<Shared>| {
+        let weak = Weak::clone(weak);
+        let on_damage = Box::new(move |number| {
+            if let Some(shared) = weak.upgrade() {
+                shared.state().suspects.push(number);
+                shared.changed.notify_all();
+            }
+        });
+        let cache = Cache::new(CACHE_BYTES_MAX);
+        let access = Arc::new(Access { disk: Arc::clone(&disk), cache, on_damage });
+        let state = found.state(&dirs.segments, &access);
+        Shared {
+            dirs,
+            disk: Arc::clone(&disk),
+            metrics: options.metrics,
+            live_bytes_max: options.live_bytes_max,
+            free_floor_bytes: options.free_floor_bytes,
+            access,
+            queue: Mutex::new(Queue::default()),
+            queued: Condvar::new(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    });
+    let mut state = shared.state();
+    if found.recount {
+        state.catalog.sources = sources_of(&state.segments);
+    }
+    if found.changed {
+        state.catalog.write(&*disk, &shared.dirs.data)?;
+    }
+    tracing::info!(
+        segments = state.segments.len(),
+        live = state.live.records,
+        next_id = found.next_id,
+        ms = u64::try_from((clock.monotonic().saturating_sub(started)).as_millis()).unwrap_or(0),
+        "the store is open"
+    );
+    drop(state);
+    let writer = Writer {
+        log: LogWriter::new(disk, shared.dirs.log.clone(), found.next_log),
+        next_id: found.next_id,
+        on_commit: options.on_commit,
+        shared: Arc::clone(&shared),
+    };
+    Ok(Opened { shared, writer, lock })
+}
+
+/// Refuses the directory of another format; gives a new one its version.
+fn check_version(disk: &dyn Disk, data: &Path) -> Result<()> {
+    let path = data.join("VERSION");
+    let there = disk.list(data)?.iter().any(|e| e.name == "VERSION");
+    let text = if there { disk.read(&path)? } else { Vec::new() };
+    let text = String::from_utf8_lossy(&text);
+    match text.strip_prefix(VERSION_TEXT).and_then(|n| n.trim().parse::<u32>().ok()) {
+        Some(LAYOUT_VERSION) => Ok(()),
+        Some(got) => {
+            let place = path.display().to_string();
+            Err(Error::Version { place, got, want: LAYOUT_VERSION })
+        }
+        None => {
+            if there {
+                tracing::warn!(path = %path.display(), "does not read; every file has its own version");
+            }
+            disk.replace(&path, format!("{VERSION_TEXT}{LAYOUT_VERSION}\n").as_bytes())
+        }
+    }
+}
+
+/// A log file as it was found.
+struct FoundLog {
+    seq: u64,
+    len: u64,
+    damaged: bool,
+    records: Vec<Arc<Record>>,
+}
+
+/// What was found, while it is being sorted out.
+struct Stock<'a> {
+    disk: &'a dyn Disk,
+    dirs: &'a Dirs,
+    catalog: Catalog,
+    /// The catalogue could not be read: what the segments say is all there is.
+    lost: bool,
+    changed: bool,
+    recount: bool,
+    logs: Vec<FoundLog>,
+    next_log: u64,
+    next_id: u64,
+    /// Ids of catalogued segments that are gone; their records may still be in the log.
+    missing: Vec<(u64, u64)>,
+}
+
+/// What the store starts with.
+struct Found {
+    catalog: Catalog,
+    changed: bool,
+    recount: bool,
+    parts: Mutex<Vec<Part>>,
+    log_bytes: BTreeMap<u64, u64>,
+    quarantined: u64,
+    next_log: u64,
+    next_id: u64,
+}
+
+impl Found {
+    fn state(&self, segments: &Path, access: &Arc<Access>) -> State {
+        let each = self.catalog.segments.iter().cloned();
+        let parts = &mut *self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        State {
+            segments: each.map(|meta| Segment::new(meta, segments, Arc::clone(access))).collect(),
+            catalog: self.catalog.clone(),
+            live: parts.pop().unwrap_or_default(),
+            log_bytes: self.log_bytes.clone(),
+            quarantined: self.quarantined,
+            ..State::default()
+        }
+    }
+}
+
+impl<'a> Stock<'a> {
+    fn new(disk: &'a dyn Disk, dirs: &'a Dirs) -> Result<Self> {
+        for entry in disk.list(&dirs.data)? {
+            if entry.name.ends_with(TEMP_SUFFIX) {
+                disk.remove(&dirs.data.join(&entry.name))?;
+            }
+        }
+        let (catalog, lost) = match Catalog::read(disk, &dirs.data) {
+            Ok(Some(catalog)) => (catalog, false),
+            Ok(None) => (Catalog::default(), true),
+            Err(error @ Error::Corrupt { .. }) => {
+                tracing::error!(%error, "the catalogue is made anew from the segments");
+                let aside = free_name(disk, &dirs.quarantine, catalog::NAME)?;
+                disk.rename(&dirs.data.join(catalog::NAME), &aside)?;
+                (Catalog::default(), true)
+            }
+            Err(other) => return Err(other),
+        };
+        let next_id = catalog.next_id.max(1);
+        Ok(Self {
+            disk,
+            dirs,
+            catalog,
+            lost,
+            changed: lost,
+            recount: false,
+            logs: Vec::new(),
+            next_log: 0,
+            next_id,
+            missing: Vec::new(),
+        })
+    }
+
+    fn read_logs(&mut self) -> Result<()> {
+        let mut files: Vec<(u64, u64)> = Vec::new();
+        for entry in self.disk.list(&self.dirs.log)? {
+            if let Some(seq) = log::seq_of(&entry.name) {
+                files.push((seq, entry.len));
+            } else {
+                tracing::warn!(name = entry.name, "what is this among the log files?");
+            }
+        }
+        let newest = files.last().map(|(seq, _)| *seq);
+        let mut same = Same::default();
+        for (seq, len) in files {
+            self.next_log = self.next_log.max(seq + 1);
+            let found = self.read_log(seq, len, newest == Some(seq), &mut same)?;
+            self.logs.push(found);
+        }
+        Ok(())
+    }
+
+    fn read_log(&mut self, seq: u64, len: u64, newest: bool, same: &mut Same) -> Result<FoundLog> {
+        let path = log::path(&self.dirs.log, seq);
+        let place = path.display().to_string();
+        let mut found = FoundLog { seq, len, damaged: false, records: Vec::new() };
+        let mut unread = 0_u64;
+        let replay = log::replay(self.disk.open(&path)?, &place, &mut |entry| {
+            let mut rest = entry.payload;
+            let records = (0..entry.records).map(|n| {
+                let record = read_record(&mut rest)?;
+                if record.id == entry.first_id + u64::from(n) {
+                    Ok(Arc::new(same.of(record)))
+                } else {
+                    Err(Error::corrupt(place.clone(), "an id that its entry does not have"))
+                }
+            });
+            match records.collect::<Result<Vec<_>>>() {
+                Ok(records) => found.records.extend(records),
+                Err(error) => {
+                    tracing::error!(%error, "a log entry does not read");
+                    unread = unread.max(entry.first_id + u64::from(entry.records));
+                    found.damaged = true;
+                }
+            }
+            Ok(())
+        })?;
+        let last = found.records.last().map_or(0, |r| r.id + 1);
+        self.next_id = self.next_id.max(last).max(unread).max(replay.lost_to_id);
+        // An id that was lost with its record may have been seen: skip as many as could have been.
+        let mut lost_bytes = replay.damaged_bytes;
+        found.damaged |= replay.damaged_bytes > 0;
+        if let Some((at, cut)) = replay.tail {
+            lost_bytes += len - at;
+            if newest {
+                if !cut {
+                    self.keep_tail(seq, at, &path)?;
+                }
+                self.disk.truncate(&path, at)?;
+                found.len = at;
+            } else {
+                found.damaged |= !cut || at > 0;
+            }
+        }
+        self.next_id = self.next_id.saturating_add(lost_bytes);
+        if found.damaged {
+            tracing::error!(place, lost_bytes, "the log is damaged; what could be read of it was");
+        }
+        Ok(found)
+    }
+
+    /// What is to be cut off might be an entry that was whole once: it is kept for a look.
+    fn keep_tail(&self, seq: u64, at: u64, path: &Path) -> Result<()> {
+        let file = self.disk.open(path)?;
+        let len = usize::try_from(file.len() - at).unwrap_or(usize::MAX);
+        let name = format!("{seq:020}.log.from-{at}");
+        tracing::warn!(name, len, "the end of the log does not read; a copy is kept in quarantine");
+        self.disk.replace(&self.dirs.quarantine.join(name), &file.read_at(at, len)?)
+    }
+
+    fn settle_segments(&mut self) -> Result<()> {
+        let files = self.segment_files()?;
+        let mut kept = Vec::new();
+        for meta in std::mem::take(&mut self.catalog.segments) {
+            let path = meta.path(&self.dirs.segments);
+            match files.get(&path) {
+                Some(len) if *len == meta.len => kept.push(meta),
+                found => {
+                    let (first, last) = (meta.first_id(), meta.last_id());
+                    let what = if found.is_some() { "has another size" } else { "is missing" };
+                    let path = path.display().to_string();
+                    let records = meta.records();
+                    tracing::error!(path, records, first, last, "a segment {what}; it is left out");
+                    self.missing.push((first, last));
+                    (self.changed, self.recount) = (true, true);
+                }
+            }
+        }
+        self.catalog.segments = kept;
+        let known: HashSet<PathBuf> =
+            self.catalog.segments.iter().map(|m| m.path(&self.dirs.segments)).collect();
+        let mut adopted = Vec::new();
+        let logged: HashSet<u64> =
+            self.logs.iter().flat_map(|log| log.records.iter().map(|r| r.id)).collect();
+        for path in files.into_keys().filter(|path| !known.contains(path)) {
+            adopted.extend(self.settle_orphan(&path, &logged)?);
+        }
+        adopted.sort_by_key(|meta: &SegmentMeta| (meta.first_id(), meta.number));
+        for meta in adopted {
+            let path = meta.path(&self.dirs.segments);
+            if self.catalog.segments.iter().any(|other| overlap(other, &meta)) {
+                self.quarantine(&path, "its ids are those of another segment")?;
+                continue;
+            }
+            self.next_id = self.next_id.max(meta.last_id().saturating_add(1));
+            (self.changed, self.recount) = (true, true);
+            self.catalog.segments.push(meta);
+        }
+        self.catalog.segments.sort_by_key(SegmentMeta::first_id);
+        Ok(())
+    }
+
+    /// A segment file that the catalogue does not mean: given back where it is to be served.
+    fn settle_orphan(&mut self, path: &Path, logged: &HashSet<u64>) -> Result<Option<SegmentMeta>> {
+        let opened = Open::read(self.disk, path).and_then(|open| Ok((open.ids()?, open)));
+        let (ids, open) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.quarantine(path, &error.to_string())?;
+                return Ok(None);
+            }
+        };
+        let meta = open.meta().clone();
+        self.catalog.next_segment = self.catalog.next_segment.max(meta.number + 1);
+        let kept = |id: &u64| {
+            logged.contains(id)
+                || self.catalog.segments.iter().any(|s| s.first_id() <= *id && *id <= s.last_id())
+        };
+        if ids.iter().all(kept) {
+            self.disk.remove(path)?;
+            return Ok(None);
+        }
+        let named_so = meta.path(&self.dirs.segments) == path;
+        let whole = open.check_all();
+        match (&whole, self.lost && named_so) {
+            (Ok(()), true) => return Ok(Some(meta)),
+            (Ok(()), false) => self.quarantine(path, "the catalogue does not know it")?,
+            (Err(error), _) => self.quarantine(path, &error.to_string())?,
+        }
+        Ok(None)
+    }
+
+    /// All segment files with their sizes; temporary ones are removed.
+    fn segment_files(&mut self) -> Result<BTreeMap<PathBuf, u64>> {
+        let mut files = BTreeMap::new();
+        for day in self.disk.list(&self.dirs.segments)? {
+            if !is_day(&day.name) {
+                continue;
+            }
+            let dir = self.dirs.segments.join(&day.name).join(CLASS);
+            for entry in self.disk.list(&dir)? {
+                let path = dir.join(&entry.name);
+                if entry.name.ends_with(TEMP_SUFFIX) {
+                    self.disk.remove(&path)?;
+                } else if let Some(number) = entry.name.strip_suffix(".seg") {
+                    let number: Option<u64> = number.parse().ok();
+                    let next = number.map_or(0, |n| n.saturating_add(1));
+                    self.catalog.next_segment = self.catalog.next_segment.max(next);
+                    files.insert(path, entry.len);
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    fn quarantine(&self, path: &Path, why: &str) -> Result<()> {
+        tracing::error!(path = %path.display(), why, "a file is set aside in quarantine");
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = free_name(self.disk, &self.dirs.quarantine, &name)?;
+        self.disk.rename(path, &aside)
+    }
+
+    /// What of the log is in a segment already is not shown twice.
+    fn drop_sealed_records(&mut self) {
+        let sealed_below = self.catalog.sealed_below;
+        let within = |id: u64, ranges: &[(u64, u64)]| {
+            ranges.iter().any(|(first, last)| *first <= id && id <= *last)
+        };
+        let segments: Vec<(u64, u64)> =
+            self.catalog.segments.iter().map(|s| (s.first_id(), s.last_id())).collect();
+        let mut seen_to = 0;
+        for log in &mut self.logs {
+            log.records.retain(|record| {
+                let known = record.id < sealed_below && !within(record.id, &self.missing);
+                let sealed = known || (self.lost && within(record.id, &segments));
+                let fresh = !sealed && record.id > seen_to;
+                if fresh {
+                    seen_to = record.id;
+                }
+                fresh
+            });
+        }
+    }
+
+    /// Lets go of log files that are not needed any more.
+    fn release_logs(&mut self) -> Result<()> {
+        let mut kept = Vec::new();
+        for log in std::mem::take(&mut self.logs) {
+            let path = log::path(&self.dirs.log, log.seq);
+            if !log.records.is_empty() {
+                kept.push(log);
+            } else if log.damaged {
+                self.quarantine(&path, "it is damaged; its records are sealed, or lost")?;
+            } else {
+                self.disk.remove(&path)?;
+            }
+        }
+        self.logs = kept;
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<Found> {
+        let mut part = Part::default();
+        let mut log_bytes = BTreeMap::new();
+        for log in self.logs {
+            part.push(&log.records);
+            part.note_log(LogFile { seq: log.seq, damaged: log.damaged });
+            log_bytes.insert(log.seq, log.len);
+        }
+        self.catalog.next_id = self.catalog.next_id.max(self.next_id);
+        if self.lost {
+            let ends = self.catalog.segments.last().map_or(0, |s| s.last_id().saturating_add(1));
+            self.catalog.sealed_below = ends;
+        }
+        Ok(Found {
+            quarantined: self.disk.list(&self.dirs.quarantine)?.len() as u64,
+            catalog: self.catalog,
+            changed: self.changed,
+            recount: self.recount,
+            parts: Mutex::new(vec![part]),
+            log_bytes,
+            next_log: self.next_log,
+            next_id: self.next_id,
+        })
+    }
+}
+
+fn overlap(a: &SegmentMeta, b: &SegmentMeta) -> bool {
+    a.first_id() <= b.last_id() && b.first_id() <= a.last_id()
+}
+
+/// A path in `dir` that does not exist yet: the name, or with a number behind it.
+fn free_name(disk: &dyn Disk, dir: &Path, name: &str) -> Result<PathBuf> {
+    let taken: HashSet<String> = disk.list(dir)?.into_iter().map(|e| e.name).collect();
+    let mut names = (0..).map(|n| if n == 0 { name.to_owned() } else { format!("{name}.{n}") });
+    let free = names.find(|name| !taken.contains(name));
+    Ok(dir.join(free.unwrap_or_default()))
+}
+
+/// Texts that many records of a log share are kept once, as they were before the restart.
+#[derive(Default)]
+struct Same {
+    texts: HashSet<Arc<str>>,
+    vias: HashSet<Arc<Via>>,
+}
+
+/// More different ones than this are not worth remembering.
+const SAME_MAX: usize = 100_000;
+
+impl Same {
+    fn of(&mut self, mut record: Record) -> Record {
+        self.text(&mut record.host);
+        self.text(&mut record.app);
+        record.format.iter_mut().chain(&mut record.tag).for_each(|text| self.text(text));
+        record.fields.iter_mut().for_each(|field| self.text(&mut field.name));
+        match self.vias.get(&record.via) {
+            Some(known) => record.via = Arc::clone(known),
+            None if self.vias.len() < SAME_MAX => {
+                self.vias.insert(Arc::clone(&record.via));
+            }
+            None => {}
+        }
+        record
+    }
+
+    fn text(&mut self, text: &mut Arc<str>) {
+        match self.texts.get(&**text) {
+            Some(known) => *text = Arc::clone(known),
+            None if self.texts.len() < SAME_MAX => {
+                self.texts.insert(Arc::clone(text));
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The sealer thread: turns frozen parts into segments, and sets damaged segments aside.
+//!
+//! In this order, so that a crash between any two steps loses and doubles nothing: segment files
+//! under temporary names, synced → their real names → the catalogue, which from then on means them
+//! → the snapshot → the log files go. A step that fails is tried again from the start, with new
+//! files; the log holds everything until then. *Invariant:* the only one who writes the catalogue.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::base::error::{Error, Refusal, Result};
+use crate::base::limits::{CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, LATE_ARRIVAL_S, SEAL_RETRY_S};
+use crate::base::machine::TEMP_SUFFIX;
+use crate::base::metrics::Counter;
+use crate::base::record::Record;
+use crate::base::time::Timestamp;
+use crate::store::catalog::Catalog;
+use crate::store::live::{LogFile, Part};
+use crate::store::segment::{self, Open, Segment, SegmentMeta};
+use crate::store::sources::Sources;
+use crate::store::{Shared, log};
+
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// The state of its thread.
+pub(super) struct Sealer {
+    shared: Arc<Shared>,
+    /// Files of attempts that failed. Removed only when a later catalogue is on disk for certain,
+    /// since the failed one may be there too, and mean them.
+    leftovers: Vec<PathBuf>,
+    /// Before the next attempt.
+    pause: Duration,
+}
+
+enum Job {
+    Seal(Arc<Part>),
+    Look(u64),
+}
+
+impl Sealer {
+    /// Works on these.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, leftovers: Vec::new(), pause: Duration::ZERO }
+    }
+
+    /// Until the store closes.
+    pub(super) fn run(mut self) {
+        while let Some(job) = self.next_job() {
+            match job {
+                Job::Look(number) => self.look(number),
+                Job::Seal(part) => {
+                    let sealed = catch_unwind(AssertUnwindSafe(|| self.seal(&part)));
+                    let sealed = sealed.unwrap_or_else(|_| {
+                        Err(Error::corrupt("the live part", "sealing it panicked"))
+                    });
+                    match sealed {
+                        Ok(()) => self.pause = Duration::ZERO,
+                        Err(error) => self.failed(error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sleeps until there is work; `None` at the end.
+    fn next_job(&self) -> Option<Job> {
+        let mut state = self.shared.state();
+        let mut waited = self.pause.is_zero();
+        loop {
+            if state.closing {
+                return None;
+            }
+            if let Some(number) = state.suspects.pop() {
+                return Some(Job::Look(number));
+            }
+            let retry_now = std::mem::take(&mut state.sealing.retry_now);
+            match state.frozen.front() {
+                Some(part) if waited || retry_now => return Some(Job::Seal(Arc::clone(part))),
+                // Only while something is wrong does this thread wake up by itself.
+                Some(_) => {
+                    let (guard, timeout) = self
+                        .shared
+                        .changed
+                        .wait_timeout(state, self.pause)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    state = guard;
+                    waited = timeout.timed_out();
+                }
+                None => state = self.shared.wait(state),
+            }
+        }
+    }
+
+    fn failed(&mut self, error: Error) {
+        let pause = self.pause.saturating_mul(2).max(Duration::from_secs(SEAL_RETRY_S));
+        self.pause = pause.min(Duration::from_mins(1));
+        tracing::warn!(%error, "sealing failed and will be tried again; nothing is lost");
+        let mut state = self.shared.state();
+        let full = error.is_disk_full();
+        state.sealing.stuck = Some(if full { Refusal::DiskFull } else { Refusal::QueueFull });
+        state.sealing.failures += 1;
+        state.sealing.failure = Some(log::refusal(error));
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    fn seal(&mut self, part: &Part) -> Result<()> {
+        self.clear_leftovers();
+        let records = part.all();
+        let mut new = Vec::new();
+        let mut sources = Sources::default();
+        for run in day_runs(&records) {
+            let (meta, sent) = self.write_segment(run)?;
+            sources.merge(&sent);
+            new.push(meta);
+        }
+        let mut catalog = self.shared.state().catalog.clone();
+        let last_id = records.last().map_or(0, |r| r.id);
+        catalog.next_id = catalog.next_id.max(last_id.saturating_add(1));
+        catalog.sealed_below = catalog.sealed_below.max(catalog.next_id);
+        catalog.segments.extend(new.iter().cloned());
+        catalog.sources.merge(&sources);
+        catalog.write(&*self.shared.disk, &self.shared.dirs.data)?;
+        self.leftovers.clear();
+        self.shared.metrics.add(Counter::Seals, &[], new.len() as u64);
+        self.show(catalog, new);
+        for file in &part.logs {
+            self.let_go(*file);
+        }
+        self.shared.state().sealed_count += 1;
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    /// Writes a run of records of one day to a file under its real name.
+    fn write_segment(&mut self, run: &[Arc<Record>]) -> Result<(SegmentMeta, Sources)> {
+        let number = {
+            let mut state = self.shared.state();
+            let number = state.catalog.next_segment;
+            state.catalog.next_segment += 1;
+            number
+        };
+        let day = day_of(run.last().map_or(Timestamp::default(), |r| r.received));
+        let empty = SegmentMeta {
+            number,
+            day: day.clone(),
+            len: 0,
+            hash: [0; 32],
+            bytes: 0,
+            chunks: Vec::new(),
+        };
+        let path = empty.path(&self.shared.dirs.segments);
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(TEMP_SUFFIX);
+        let temp = path.with_file_name(name);
+        let disk = &*self.shared.disk;
+        if let Some(dir) = path.parent() {
+            disk.create_dir_all(dir)?;
+        }
+        let written = segment::write(disk, &temp, number, &day, &chunks_of(run));
+        if written.is_err() {
+            // Its room may be what is missing.
+            drop(disk.remove(&temp));
+        }
+        let written = written?;
+        self.leftovers.push(path.clone());
+        self.shared.disk.rename(&temp, &path)?;
+        Ok(written)
+    }
+
+    /// Removes what failed attempts left, where that is safe: the catalogue on disk is known.
+    fn clear_leftovers(&mut self) {
+        if self.leftovers.is_empty() {
+            return;
+        }
+        let state = self.shared.state();
+        let catalog = state.catalog.clone();
+        drop(state);
+        // Writes what is meant now, so that no half-done catalogue means the files any more.
+        if catalog.write(&*self.shared.disk, &self.shared.dirs.data).is_ok() {
+            for path in self.leftovers.drain(..) {
+                drop(self.shared.disk.remove(&path));
+            }
+        }
+    }
+
+    /// The oldest frozen part is segments now.
+    fn show(&self, catalog: Catalog, new: Vec<SegmentMeta>) {
+        let mut guard = self.shared.state();
+        let state = &mut *guard;
+        let next_segment = state.catalog.next_segment;
+        state.catalog = Catalog { next_segment, ..catalog };
+        let dirs = &self.shared.dirs;
+        let access = &self.shared.access;
+        let new = new.into_iter().map(|m| Segment::new(m, &dirs.segments, Arc::clone(access)));
+        state.segments.extend(new);
+        state.frozen.pop_front();
+        state.sealing.stuck = None;
+        state.sealing.failure = None;
+        state.shown = None;
+        drop(guard);
+        self.shared.changed.notify_all();
+    }
+
+    fn let_go(&self, file: LogFile) {
+        let path = log::path(&self.shared.dirs.log, file.seq);
+        let gone = if file.damaged {
+            set_aside(&self.shared, &path)
+        } else {
+            self.shared.disk.remove(&path)
+        };
+        if let Err(error) = gone {
+            // The next start finds that its records are sealed.
+            tracing::warn!(%error, "a log file could not be removed");
+        }
+        self.shared.state().log_bytes.remove(&file.seq);
+    }
+
+    /// Looks at a segment in which damage was met.
+    fn look(&self, number: u64) {
+        let state = self.shared.state();
+        let found = state.segments.iter().find(|s| s.meta().number == number).cloned();
+        drop(state);
+        let Some(segment) = found else { return };
+        self.shared.access.cache.forget(number);
+        let Err(error) = segment.open().and_then(|open| open.check_records()) else {
+            let path = segment.path().display().to_string();
+            tracing::warn!(path, "damage was met in a segment whose records check out");
+            return;
+        };
+        let meta = segment.meta();
+        let (first, last, records) = (meta.first_id(), meta.last_id(), meta.records());
+        tracing::error!(%error, first, last, records, "a damaged segment is set aside");
+        if let Err(error) = self.drop_segment(&segment) {
+            tracing::error!(%error, "a damaged segment could not be set aside");
+        }
+    }
+
+    fn drop_segment(&self, segment: &Segment) -> Result<()> {
+        let number = segment.meta().number;
+        let state = self.shared.state();
+        let others: Vec<Arc<Segment>> =
+            state.segments.iter().filter(|s| s.meta().number != number).cloned().collect();
+        let mut catalog = state.catalog.clone();
+        drop(state);
+        catalog.segments.retain(|s| s.number != number);
+        catalog.sources = sources_of(&others);
+        catalog.write(&*self.shared.disk, &self.shared.dirs.data)?;
+        let mut guard = self.shared.state();
+        guard.catalog = catalog;
+        guard.segments = others;
+        guard.shown = None;
+        drop(guard);
+        set_aside(&self.shared, segment.path())?;
+        self.shared.state().quarantined += 1;
+        Ok(())
+    }
+}
+
+/// Sums what the segments themselves say; one that cannot be read is left out.
+pub(super) fn sources_of(segments: &[Arc<Segment>]) -> Sources {
+    let mut sources = Sources::default();
+    for segment in segments {
+        match segment.open().and_then(|open: Arc<Open>| open.sources()) {
+            Ok(own) => sources.merge(&own),
+            Err(error) => tracing::warn!(%error, "the sources of a segment are not counted"),
+        }
+    }
+    sources
+}
+
+/// Moves a file to the quarantine.
+fn set_aside(shared: &Shared, path: &std::path::Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    shared.disk.rename(path, &shared.dirs.quarantine.join(name))
+}
+
+/// The day of arrival, UTC.
+fn day_of(received: Timestamp) -> String {
+    received.to_string().chars().take(10).collect()
+}
+
+/// Cuts records, ids rising, where the day of arrival changes, so that segments do not overlap in
+/// ids even where the clock was set back. Stragglers around midnight stay with the next day.
+fn day_runs(records: &[Arc<Record>]) -> Vec<&[Arc<Record>]> {
+    let (mut runs, mut rest) = (Vec::new(), records);
+    while let Some(first) = rest.first() {
+        let mut day = first.received.0.div_euclid(DAY_NS);
+        let mut end = 1;
+        for record in rest.iter().skip(1) {
+            let at = record.received.0;
+            let start = day * DAY_NS;
+            let late = start - LATE_ARRIVAL_S * 1_000_000_000;
+            if at >= start.saturating_add(DAY_NS) || at < late {
+                break;
+            }
+            day = day.max(at.div_euclid(DAY_NS));
+            end += 1;
+        }
+        let (run, after) = rest.split_at(end);
+        runs.push(run);
+        rest = after;
+    }
+    runs
+}
+
+/// Cuts records into chunks of bounded rows and bytes.
+fn chunks_of(run: &[Arc<Record>]) -> Vec<&[Arc<Record>]> {
+    let (mut chunks, mut rest) = (Vec::new(), run);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take(CHUNK_ROWS_MAX).take_while(|r| {
+            let fits = bytes < CHUNK_BYTES_MAX;
+            bytes += r.line.raw().len();
+            fits
+        });
+        let (chunk, after) = rest.split_at(fits.count().max(1));
+        chunks.push(chunk);
+        rest = after;
+    }
+    chunks
+}

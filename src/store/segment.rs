@@ -1,0 +1,520 @@
+//! A sealed segment: one immutable file that describes itself.
+//!
+//! Written once by [`write`], under a temporary name until it is whole and synced. Read by
+//! [`Segment`], which opens the file at the first question that its catalogue entry cannot answer,
+//! with one read of its end. `FORMAT.md` has the bytes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::base::error::{Error, Result};
+use crate::base::machine::{Disk, ReadAt};
+use crate::base::record::Record;
+use crate::base::time::Timestamp;
+use crate::codec::filter::{Filter, is_filtered, token_hash};
+use crate::codec::{self, Body, ChunkMeta, Rows};
+use crate::store::cache::{Cache, Opened, Part};
+use crate::store::chunk_index::{self, ChunkIndex};
+use crate::store::sources::Sources;
+use crate::store::wire::{Put, Reader};
+use crate::store::{Chunk, Key};
+
+/// First bytes of a segment.
+pub(super) const MAGIC: [u8; 8] = *b"SHIRASEG";
+/// Last bytes of a segment.
+pub(super) const END_MAGIC: [u8; 8] = *b"SHIRAEND";
+/// Its format version.
+pub(super) const VERSION: u32 = 0;
+/// Magic and version, then zeros.
+pub(super) const HEADER_BYTES: usize = 16;
+/// Footer length, footer checksum, end magic.
+pub(super) const TRAILER_BYTES: usize = 16;
+/// Read at once from the end; holds the footer of any but a huge segment.
+const TAIL_BYTES: u64 = 64 << 10;
+/// Written or verified at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// What an open file counts in the cache, beside its tables: a descriptor is scarce too.
+const OPEN_WEIGHT: usize = 256 << 10;
+
+/// What a section holds. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Kind {
+    /// The codec's own.
+    Body = 1,
+    /// [`chunk_index`].
+    Index = 2,
+    /// [`codec::filter`].
+    Filter = 3,
+    /// [`Sources`].
+    Sources = 4,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Section {
+    kind: u32,
+    at: u64,
+    len: u64,
+    crc: u32,
+}
+
+/// What the catalogue knows of a segment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SegmentMeta {
+    /// Its number; never given twice.
+    pub(super) number: u64,
+    /// Day of arrival, `YYYY-MM-DD`; its directory.
+    pub(super) day: String,
+    /// Size of the file.
+    pub(super) len: u64,
+    /// SHA-256 of everything before the footer.
+    pub(super) hash: [u8; 32],
+    /// Bytes of the lines in it.
+    pub(super) bytes: u64,
+    /// One for each chunk, ids rising.
+    pub(super) chunks: Vec<ChunkMeta>,
+}
+
+impl SegmentMeta {
+    /// Records in it.
+    pub(super) fn records(&self) -> u64 {
+        self.chunks.iter().map(|c| c.rows as u64).sum()
+    }
+
+    /// Smallest id; 0 of an empty one, which is never written.
+    pub(super) fn first_id(&self) -> u64 {
+        self.chunks.first().map_or(0, |c| c.first_id)
+    }
+
+    /// Largest id.
+    pub(super) fn last_id(&self) -> u64 {
+        self.chunks.last().map_or(0, |c| c.last_id)
+    }
+
+    /// Where its file is.
+    pub(super) fn path(&self, segments: &Path) -> PathBuf {
+        segments.join(&self.day).join(CLASS).join(format!("{:020}.seg", self.number))
+    }
+
+    /// All but the length, which the footer cannot know.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.number);
+        out.put_str(&self.day);
+        out.put(&self.hash);
+        out.put_u64(self.bytes);
+        out.put_u32(u32::try_from(self.chunks.len()).unwrap_or(u32::MAX));
+        for chunk in &self.chunks {
+            out.put_u64(chunk.rows as u64);
+            out.put_u64(chunk.first_id);
+            out.put_u64(chunk.last_id);
+            out.put_i64(chunk.min_time.0);
+            out.put_i64(chunk.max_time.0);
+        }
+    }
+
+    /// From what [`Self::put`] wrote, of a file of `len` bytes.
+    pub(super) fn read(reader: &mut Reader<'_>, len: u64) -> Result<Self> {
+        let number = reader.u64()?;
+        let day = reader.str()?.to_owned();
+        if !is_day(&day) {
+            return Err(reader.damaged(format!("{day:?} is no day")));
+        }
+        let (hash, bytes) = (reader.hash()?, reader.u64()?);
+        let chunks = (0..reader.count(40)?)
+            .map(|_| {
+                Ok(ChunkMeta {
+                    rows: usize::try_from(reader.u64()?).unwrap_or(usize::MAX),
+                    first_id: reader.u64()?,
+                    last_id: reader.u64()?,
+                    min_time: Timestamp(reader.i64()?),
+                    max_time: Timestamp(reader.i64()?),
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { number, day, len, hash, bytes, chunks })
+    }
+}
+
+/// The only class of segments there is yet (contract 6).
+pub(super) const CLASS: &str = "default";
+
+/// It becomes a directory's name, so it may be nothing but a day.
+pub(super) fn is_day(text: &str) -> bool {
+    text.len() == 10
+        && text.bytes().enumerate().all(|(n, b)| match n {
+            4 | 7 => b == b'-',
+            _ => b.is_ascii_digit(),
+        })
+}
+
+/// Encodes records (one slice a chunk, ids rising) into a file at `path`, synced.
+pub(super) fn write(
+    disk: &dyn Disk,
+    path: &Path,
+    number: u64,
+    day: &str,
+    chunks: &[&[Arc<Record>]],
+) -> Result<(SegmentMeta, Sources)> {
+    let mut sources = Sources::default();
+    for record in chunks.iter().copied().flatten() {
+        sources.count(record);
+    }
+    let mut listed = Vec::new();
+    sources.put(&mut listed);
+    let encoded = codec::encode(chunks);
+    let words: &[BTreeSet<String>] = &encoded.words;
+    let sections = [
+        (Kind::Body, encoded.body),
+        (Kind::Index, chunk_index::build(words)?),
+        (Kind::Filter, Filter::build(encoded.tokens).to_bytes()),
+        (Kind::Sources, listed),
+    ];
+    let mut file = Hashed { file: disk.create(path)?, hash: Sha256::new(), at: 0 };
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.put(&MAGIC);
+    header.put_u32(VERSION);
+    header.put_u32(0);
+    file.append(&header)?;
+    let mut table = Vec::new();
+    for (kind, bytes) in &sections {
+        let (at, len) = (file.at, bytes.len() as u64);
+        table.push(Section { kind: *kind as u32, at, len, crc: crc32fast::hash(bytes) });
+        file.append(bytes)?;
+    }
+    let mut meta = SegmentMeta {
+        number,
+        day: day.to_owned(),
+        len: 0,
+        hash: file.hash.finalize().into(),
+        bytes: chunks.iter().copied().flatten().map(|r| r.line.raw().len() as u64).sum(),
+        chunks: encoded.chunks,
+    };
+    let mut end = Vec::new();
+    meta.put(&mut end);
+    end.put_u32(u32::try_from(table.len()).unwrap_or(u32::MAX));
+    for section in table {
+        end.put_u32(section.kind);
+        end.put_u64(section.at);
+        end.put_u64(section.len);
+        end.put_u32(section.crc);
+    }
+    let (len, crc) = (u32::try_from(end.len()).unwrap_or(u32::MAX), crc32fast::hash(&end));
+    end.put_u32(len);
+    end.put_u32(crc);
+    end.put(&END_MAGIC);
+    file.file.append(&end)?;
+    file.file.sync()?;
+    meta.len = file.at + end.len() as u64;
+    Ok((meta, sources))
+}
+
+struct Hashed {
+    file: Box<dyn crate::base::machine::AppendFile>,
+    hash: Sha256,
+    at: u64,
+}
+
+impl Hashed {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.file.append(piece)?;
+        }
+        self.hash.update(bytes);
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// A segment whose table of contents was read.
+pub(super) struct Open {
+    file: Arc<dyn ReadAt>,
+    place: String,
+    meta: SegmentMeta,
+    sections: Vec<Section>,
+    body: Body,
+    /// Where the footer starts.
+    footer_at: u64,
+}
+
+impl Open {
+    /// Reads header and footer.
+    pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let place = path.display().to_string();
+        let damaged = |what: String| Error::corrupt(place.clone(), what);
+        let file = disk.open(path)?;
+        let len = file.len();
+        if len < (HEADER_BYTES + TRAILER_BYTES) as u64 {
+            return Err(damaged(format!("{len} bytes are no segment")));
+        }
+        let header = file.read_at(0, HEADER_BYTES)?;
+        let mut reader = Reader::new(&header, &place);
+        let (magic, version) = (reader.take(MAGIC.len())?, reader.u32()?);
+        if magic != MAGIC {
+            return Err(damaged("it does not start as a segment".to_owned()));
+        }
+        if version != VERSION {
+            return Err(Error::Version { place: place.clone(), got: version, want: VERSION });
+        }
+        let tail_len = usize::try_from(len.min(TAIL_BYTES)).unwrap_or(usize::MAX);
+        let mut tail = file.read_at(len - tail_len as u64, tail_len)?;
+        let trailer = tail.split_off(tail.len().saturating_sub(TRAILER_BYTES));
+        let mut reader = Reader::new(&trailer, &place);
+        let (footer_len, crc) = (reader.u32()? as usize, reader.u32()?);
+        if reader.take(END_MAGIC.len())? != END_MAGIC {
+            return Err(damaged("it does not end as a segment".to_owned()));
+        }
+        let footer_at = len
+            .checked_sub((footer_len + TRAILER_BYTES) as u64)
+            .ok_or_else(|| damaged(format!("a footer of {footer_len} bytes")))?;
+        let footer = match tail.len().checked_sub(footer_len) {
+            Some(from) => tail.split_off(from),
+            None => file.read_at(footer_at, footer_len)?,
+        };
+        if crc32fast::hash(&footer) != crc {
+            return Err(damaged("the footer's checksum is wrong".to_owned()));
+        }
+        let mut reader = Reader::new(&footer, &place);
+        let meta = SegmentMeta::read(&mut reader, len)?;
+        let sections = (0..reader.count(24)?)
+            .map(|_| {
+                let (kind, at, len, crc) =
+                    (reader.u32()?, reader.u64()?, reader.u64()?, reader.u32()?);
+                Ok(Section { kind, at, len, crc })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let body = section(&sections, Kind::Body, &place)?;
+        let body = Body::open(Arc::clone(&file), body.at, body.len)?;
+        if body.chunks() != meta.chunks {
+            return Err(damaged("its chunks are not those of its footer".to_owned()));
+        }
+        Ok(Self { file, place, meta, sections, body, footer_at })
+    }
+
+    /// What the footer says of it.
+    pub(super) fn meta(&self) -> &SegmentMeta {
+        &self.meta
+    }
+
+    /// Who sent what is in it.
+    pub(super) fn sources(&self) -> Result<Sources> {
+        Sources::read(&mut Reader::new(&self.section(Kind::Sources)?, &self.place))
+    }
+
+    /// Every id in it.
+    pub(super) fn ids(&self) -> Result<Vec<u64>> {
+        let mut ids = Vec::new();
+        for n in 0..self.body.chunks().len() {
+            ids.extend_from_slice(self.body.chunk(n)?.ids()?);
+        }
+        Ok(ids)
+    }
+
+    fn section(&self, kind: Kind) -> Result<Vec<u8>> {
+        let section = section(&self.sections, kind, &self.place)?;
+        let len = usize::try_from(section.len).unwrap_or(usize::MAX);
+        let bytes = self.file.read_at(section.at, len)?;
+        if crc32fast::hash(&bytes) != section.crc {
+            let what = format!("the checksum of section {kind:?} is wrong");
+            return Err(Error::corrupt(self.place.clone(), what));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads all of it: are header and records as they were written? (Index and filter are not
+    /// asked: without them everything is still found.)
+    pub(super) fn check_records(&self) -> Result<()> {
+        let section = section(&self.sections, Kind::Body, &self.place)?;
+        let mut crc = crc32fast::Hasher::new();
+        let (mut at, end) = (section.at, section.at.saturating_add(section.len));
+        while at < end {
+            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            crc.update(&self.file.read_at(at, len)?);
+            at += len as u64;
+        }
+        if crc.finalize() == section.crc {
+            return Ok(());
+        }
+        Err(Error::corrupt(self.place.clone(), "the checksum of its records is wrong"))
+    }
+
+    /// Reads all of it: is it byte for byte what was written?
+    pub(super) fn check_all(&self) -> Result<()> {
+        let mut hash = Sha256::new();
+        let mut at = 0;
+        while at < self.footer_at {
+            let len = usize::try_from(self.footer_at - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            hash.update(self.file.read_at(at, len)?);
+            at += len as u64;
+        }
+        if <[u8; 32]>::from(hash.finalize()) == self.meta.hash {
+            return Ok(());
+        }
+        Err(Error::corrupt(self.place.clone(), "its SHA-256 is not the one in its footer"))
+    }
+
+    /// Bytes in memory.
+    pub(super) fn weight(&self) -> usize {
+        OPEN_WEIGHT + self.meta.chunks.len() * size_of::<ChunkMeta>() * 2
+    }
+}
+
+fn section(sections: &[Section], kind: Kind, place: &str) -> Result<Section> {
+    sections
+        .iter()
+        .find(|s| s.kind == kind as u32)
+        .copied()
+        .ok_or_else(|| Error::corrupt(place, format!("it has no section {kind:?}")))
+}
+
+/// What all segments share.
+pub(super) struct Access {
+    /// Where the files are.
+    pub(super) disk: Arc<dyn Disk>,
+    /// What is open.
+    pub(super) cache: Cache,
+    /// Told the number of a segment in which damage was met, once.
+    pub(super) on_damage: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+/// A catalogued segment.
+pub(super) struct Segment {
+    meta: SegmentMeta,
+    path: PathBuf,
+    access: Arc<Access>,
+    distrusted: AtomicBool,
+    pruning_lost: AtomicBool,
+}
+
+impl Segment {
+    /// Not opened yet.
+    pub(super) fn new(meta: SegmentMeta, segments: &Path, access: Arc<Access>) -> Arc<Self> {
+        let path = meta.path(segments);
+        let (distrusted, pruning_lost) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { meta, path, access, distrusted, pruning_lost })
+    }
+
+    /// What the catalogue says of it.
+    pub(super) fn meta(&self) -> &SegmentMeta {
+        &self.meta
+    }
+
+    /// Where its file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its chunks, for a snapshot.
+    pub(super) fn chunks(self: &Arc<Self>) -> impl Iterator<Item = Arc<dyn Chunk>> + '_ {
+        (0..self.meta.chunks.len())
+            .map(move |n| Arc::new(SegmentChunk { segment: Arc::clone(self), n }) as Arc<dyn Chunk>)
+    }
+
+    /// Its file with table of contents.
+    pub(super) fn open(&self) -> Result<Arc<Open>> {
+        let open = || {
+            let open = Open::read(&*self.access.disk, &self.path)?;
+            if open.meta.number != self.meta.number || open.meta.hash != self.meta.hash {
+                let what = "it is not the segment that the catalogue means";
+                return Err(Error::corrupt(self.path.display().to_string(), what));
+            }
+            Ok(Opened::File(Arc::new(open)))
+        };
+        match self.access.cache.get(self.meta.number, Part::File, open)? {
+            Opened::File(open) => Ok(open),
+            _ => Err(self.mixed_up()),
+        }
+    }
+
+    fn rows(&self, n: usize) -> Result<Arc<dyn Rows>> {
+        let open = || Ok(Opened::Rows(self.open()?.body.chunk(n)?));
+        match self.access.cache.get(self.meta.number, Part::Rows(n), open)? {
+            Opened::Rows(rows) => Ok(rows),
+            _ => Err(self.mixed_up()),
+        }
+    }
+
+    fn index(&self) -> Result<Arc<ChunkIndex>> {
+        let open = || {
+            let section = self.open()?.section(Kind::Index)?;
+            let index = ChunkIndex::open(&section, self.meta.chunks.len())?;
+            Ok(Opened::Index(Arc::new(index)))
+        };
+        match self.access.cache.get(self.meta.number, Part::Index, open)? {
+            Opened::Index(index) => Ok(index),
+            _ => Err(self.mixed_up()),
+        }
+    }
+
+    fn filter(&self) -> Result<Arc<Filter>> {
+        let open = || {
+            let section = self.open()?.section(Kind::Filter)?;
+            Ok(Opened::Filter(Arc::new(Filter::from_bytes(&section)?), section.len()))
+        };
+        match self.access.cache.get(self.meta.number, Part::Filter, open)? {
+            Opened::Filter(filter, _) => Ok(filter),
+            _ => Err(self.mixed_up()),
+        }
+    }
+
+    fn mixed_up(&self) -> Error {
+        Error::corrupt(self.path.display().to_string(), "the cache mixed up its parts")
+    }
+
+    fn may_hold(&self, n: usize, key: &Key) -> Result<bool> {
+        if let Key::Token(token) = key
+            && is_filtered(token)
+            && !self.filter()?.may_hold(token_hash(token))
+        {
+            return Ok(false);
+        }
+        Ok(self.index()?.may_hold(key)?.get(n).copied().unwrap_or(true))
+    }
+
+    fn distrust(&self, error: &Error) {
+        if matches!(error, Error::Corrupt { .. } | Error::Io { .. } | Error::Version { .. })
+            && !self.distrusted.swap(true, Ordering::Relaxed)
+        {
+            (self.access.on_damage)(self.meta.number);
+        }
+    }
+}
+
+struct SegmentChunk {
+    segment: Arc<Segment>,
+    n: usize,
+}
+
+impl Chunk for SegmentChunk {
+    fn meta(&self) -> &ChunkMeta {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "made by `Segment::chunks`, n is below its len"
+        )]
+        &self.segment.meta.chunks[self.n]
+    }
+
+    fn may_hold(&self, key: &Key) -> Result<bool> {
+        match self.segment.may_hold(self.n, key) {
+            Ok(may) => Ok(may),
+            // Pruning only saves work: without it the records still answer for themselves.
+            Err(error) => {
+                if !self.segment.pruning_lost.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "a segment is searched without its index");
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn rows(&self) -> Result<Arc<dyn Rows>> {
+        self.segment.rows(self.n).inspect_err(|error| self.segment.distrust(error))
+    }
+
+    fn distrust(&self, error: &Error) {
+        self.segment.distrust(error);
+    }
+}
