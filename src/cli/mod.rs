@@ -87,17 +87,15 @@ struct Settings {
     /// Any other key, e.g. --set auth.mode=none
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Form of the own log on standard error (SHIRABE_LOG=debug says more)
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// Own log on standard error: text, or json (SHIRABE_LOG=debug says more)
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     log_format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// For people
     #[default]
     Text,
-    /// One object a line
     Json,
 }
 
