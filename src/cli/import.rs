@@ -40,10 +40,10 @@ pub(super) struct Import {
     /// Files, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Host of all lines [default: what they say]
+    /// Host of all lines [default: what they say, else this machine's name]
     #[arg(long)]
     host: Option<String>,
-    /// App of all lines [default: what they say]
+    /// App of all lines [default: what they say, else the file's name without its endings]
     #[arg(long)]
     app: Option<String>,
     /// What bytes that are not UTF-8 are read as: shift_jis, euc-jp, latin1, …
@@ -94,6 +94,7 @@ pub(super) fn run(import: &Import) -> Outcome {
     let (url, token) = import.server.find()?;
     let texts = [
         ("host", import.host.clone()),
+        ("default_host", Some(machine::hostname())),
         ("app", import.app.clone()),
         ("encoding", import.encoding.clone()),
         ("time_zone", import.time_zone.clone()),
@@ -132,10 +133,11 @@ fn file(path: &Path, road: &Road, sent: &mut Sent) -> Outcome {
     let bar = progress(path, len);
     let mut batches = Batches::new(unpacked(Box::new(bar.wrap_read(source))).map_err(unreadable)?);
     let mut kind = None;
+    let app = path.file_name().filter(|_| !is_stdin).and_then(|name| stem(name.to_str()?));
     while let Some(batch) = batches.next().map_err(unreadable)? {
         let is_ndjson = *kind.get_or_insert_with(|| is_ndjson(&batch));
         let lines = batch.split(|b| *b == b'\n').filter(|line| !line.is_empty()).count() as u64;
-        let answer = road.send(&batch, is_ndjson)?;
+        let answer = road.send(&batch, is_ndjson, app.as_deref())?;
         for Rejected { line, reason } in answer.rejected.iter().take(10) {
             let at = sent.lines + line;
             bar.suspend(|| note(&format!("{}: line {at} refused: {reason}", path.display())));
@@ -266,6 +268,12 @@ impl Batches {
     }
 }
 
+/// `nginx-access` of `nginx-access.log.2.gz`.
+fn stem(name: &str) -> Option<String> {
+    let first = name.trim_start_matches('.').split('.').next()?;
+    Some(first.to_owned()).filter(|s| !s.is_empty())
+}
+
 /// Is the first line that is not empty a JSON object?
 fn is_ndjson(batch: &[u8]) -> bool {
     let mut lines = batch.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
@@ -275,7 +283,7 @@ fn is_ndjson(batch: &[u8]) -> bool {
 
 impl Road {
     /// Sends one batch, again while the server says that it cannot take it now.
-    fn send(&self, batch: &[u8], is_ndjson: bool) -> Result<Answer, Failure> {
+    fn send(&self, batch: &[u8], is_ndjson: bool, app: Option<&str>) -> Result<Answer, Failure> {
         let url = format!("{}/api/v1/ingest", self.url);
         let media = if is_ndjson { "application/x-ndjson" } else { "text/plain" };
         let mut tries = 0;
@@ -283,6 +291,9 @@ impl Road {
             let mut request = self.agent.post(&url).content_type(media);
             for (name, value) in &self.parameters {
                 request = request.query(name, value);
+            }
+            if let Some(app) = app {
+                request = request.query("default_app", app);
             }
             if let Some(token) = &self.token {
                 request = request.header("Authorization", format!("Bearer {token}"));

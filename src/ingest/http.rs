@@ -29,7 +29,7 @@ use crate::base::time::{Timestamp, Zone};
 use crate::decode::frame::{Packing, unpack};
 use crate::decode::json::{self, Given};
 use crate::decode::{Origin, Reject, lines};
-use crate::ingest::{Intake, Receipt};
+use crate::ingest::{Fallback, Intake, Receipt};
 use crate::reply::Problem;
 
 /// The listener's name in counters and `via.listener`.
@@ -38,8 +38,9 @@ const LISTENER: &str = "http";
 /// How much of a body is decoded and handed in at once, bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// How many records are handed in at once.
-const PIECE_RECORDS: usize = 8_192;
+/// How many records are handed in at once. A piece of usual lines is one batch, kept or refused as
+/// one.
+const BATCH_RECORDS_MAX: usize = 65_536;
 
 /// How many kibibytes of bodies there may be at once: what one permit of `Ingest::bodies` is.
 const BODIES_KIB: usize = limits::BODIES_BYTES_MAX >> 10;
@@ -84,6 +85,9 @@ struct Params {
     time_zone: Option<String>,
     /// For times that carry no year: the year they fell in.
     year: Option<i16>,
+    /// Host and app of lines that say none.
+    default_host: Option<String>,
+    default_app: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -135,6 +139,10 @@ impl Ingest {
             origin,
             received,
             reference: reference(params.year, received)?,
+            fallback: Fallback {
+                host: params.default_host.as_deref().map(name),
+                app: params.default_app.as_deref().map(name),
+            },
             given: Given {
                 host: params.host,
                 app: params.app,
@@ -270,20 +278,29 @@ impl Ingest {
         let (mut at, mut lines_before) = (0, 0);
         while let Some(piece) = next_piece(&body, at, kind) {
             at += piece.len();
-            let (for_piece, bytes) = (Arc::clone(&reading), piece.clone());
-            let decoded = tokio::task::spawn_blocking(move || for_piece.read(&bytes, kind)).await;
-            let (mut records, rejected) = decoded.map_err(|_| Error::Closed)?;
+            let (for_piece, bytes, intake) =
+                (Arc::clone(&reading), piece.clone(), self.intake.clone());
+            let work = move || {
+                let (mut records, rejected) = for_piece.read(&bytes, kind);
+                let mut batches = Vec::new();
+                while !records.is_empty() {
+                    let rest = records.split_off(records.len().min(BATCH_RECORDS_MAX));
+                    batches.push(intake.refine(records, &for_piece.fallback));
+                    records = rest;
+                }
+                (batches, rejected)
+            };
+            let decoded = tokio::task::spawn_blocking(work).await;
+            let (batches, rejected) = decoded.map_err(|_| Error::Closed)?;
             for (line, reject) in rejected {
                 self.count(Counter::Rejected, &[LISTENER, reject.reason], 1);
                 let line = lines_before + line;
                 answer.rejected.push(Rejected { line, reason: reject.detail });
             }
             lines_before += memchr_iter(b'\n', &piece).count() as u64;
-            while !records.is_empty() {
-                let rest = records.split_off(records.len().min(PIECE_RECORDS));
-                let n = records.len() as u64;
-                receipts.push((self.intake.hand_in(records).await?, n));
-                records = rest;
+            for batch in batches {
+                let n = batch.len() as u64;
+                receipts.push((self.intake.hand_in(batch).await?, n));
             }
         }
         for (receipt, n) in receipts {
@@ -301,6 +318,13 @@ struct Reading {
     /// What a time without a year is near to.
     reference: Timestamp,
     given: Given,
+    fallback: Fallback,
+}
+
+/// A name from a parameter, cut where it is longer than names are.
+fn name(text: &str) -> Arc<str> {
+    let end = text.floor_char_boundary(limits::NAME_BYTES_MAX);
+    text.get(..end).unwrap_or(text).into()
 }
 
 impl Reading {

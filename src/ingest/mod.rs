@@ -50,6 +50,31 @@ struct Account {
     defects: Vec<(Defect, u64)>,
 }
 
+/// What a sender wants records to be called that do not say it themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Fallback {
+    /// Instead of the peer's address.
+    pub host: Option<Arc<str>>,
+    /// Instead of `-`.
+    pub app: Option<Arc<str>>,
+}
+
+/// Records that may be kept: what was to be masked is.
+#[derive(Debug)]
+pub struct Refined(Vec<Record>);
+
+impl Refined {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// None?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// A batch on its way; says when it is durable.
 #[must_use = "a sender is answered only when the receipt says so"]
 pub struct Receipt(oneshot::Receiver<Result<()>>);
@@ -83,13 +108,27 @@ impl Intake {
     /// Refines and appends, waiting while the queue is full; returns once the batch is durable.
     /// For senders that can send again: an error is counted as refused.
     pub async fn accept(&self, records: Vec<Record>) -> Result<()> {
-        self.hand_in(records).await?.durable().await
+        self.hand_in(self.refine(records, &Fallback::default())).await?.durable().await
+    }
+
+    /// Adds what the texts say. May take a while for many records: not for an async thread then.
+    pub fn refine(&self, mut records: Vec<Record>, fallback: &Fallback) -> Refined {
+        for record in &mut records {
+            self.refiner.refine(record);
+            if let Some(host) = fallback.host.as_ref().filter(|_| record.host == record.via.peer) {
+                record.host = Arc::clone(host);
+            }
+            if let Some(app) = fallback.app.as_ref().filter(|_| &*record.app == "-") {
+                record.app = Arc::clone(app);
+            }
+        }
+        Refined(records)
     }
 
     /// As [`Self::accept`], but returns once the batch is queued, so that a connection can read on
     /// while it is written.
-    pub async fn hand_in(&self, records: Vec<Record>) -> Result<Receipt> {
-        let permit = self.wait_for_room(&records).await?;
+    pub async fn hand_in(&self, records: Refined) -> Result<Receipt> {
+        let permit = self.wait_for_room(&records.0).await?;
         let (tell, told) = oneshot::channel();
         let metrics = Arc::clone(&self.metrics);
         self.append(records, permit, move |account, result| {
@@ -106,7 +145,8 @@ impl Intake {
     /// For senders that can wait but are never answered (plain TCP): waits while the queue is
     /// full, returns once the batch is queued. A loss after that is counted as dropped.
     pub async fn pass(&self, records: Vec<Record>) -> Result<()> {
-        let permit = self.wait_for_room(&records).await?;
+        let records = self.refine(records, &Fallback::default());
+        let permit = self.wait_for_room(&records.0).await?;
         self.append_or_drop(records, permit);
         Ok(())
     }
@@ -116,7 +156,7 @@ impl Intake {
     pub fn offer(&self, records: Vec<Record>) {
         let room = Arc::clone(&self.room).try_acquire_many_owned(self.cost(&records));
         if let Ok(permit) = room {
-            self.append_or_drop(records, permit);
+            self.append_or_drop(self.refine(records, &Fallback::default()), permit);
         } else {
             let account = Account::of(&records);
             account.count_dropped(&self.metrics, &Error::Busy(Refusal::QueueFull));
@@ -136,7 +176,7 @@ impl Intake {
         u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.room_max)
     }
 
-    fn append_or_drop(&self, records: Vec<Record>, permit: OwnedSemaphorePermit) {
+    fn append_or_drop(&self, records: Refined, permit: OwnedSemaphorePermit) {
         let metrics = Arc::clone(&self.metrics);
         self.append(records, permit, move |account, result| match result {
             Ok(()) => account.count(&metrics),
@@ -146,13 +186,10 @@ impl Intake {
 
     fn append(
         &self,
-        mut records: Vec<Record>,
+        Refined(records): Refined,
         permit: OwnedSemaphorePermit,
         done: impl FnOnce(Account, Result<()>) + Send + 'static,
     ) {
-        for record in &mut records {
-            self.refiner.refine(record);
-        }
         let account = Account::of(&records);
         if records.is_empty() {
             return done(account, Ok(()));

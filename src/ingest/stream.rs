@@ -23,7 +23,7 @@ use crate::decode::forward::{Forward as Decoder, Message, Security, Step};
 use crate::decode::frame::{Frame, Framer};
 use crate::decode::{Origin, Reject, syslog};
 use crate::ingest::socket::Ways;
-use crate::ingest::{Receipt, tls};
+use crate::ingest::{Fallback, Receipt, tls};
 
 /// How much is read at once from a connection that keeps sending, bytes.
 const READ_BYTES_MAX: usize = 256 << 10;
@@ -360,7 +360,9 @@ impl<S: AsyncRead + Unpin> Messages<S> {
             None if records.is_empty() => Ok(()),
             None => self.ways.intake.pass(records).await.map_err(|_| "stopping"),
             Some(chunk) => {
-                let receipt = self.ways.intake.hand_in(records).await.map_err(|_| "stopping")?;
+                let intake = &self.ways.intake;
+                let refined = intake.refine(records, &Fallback::default());
+                let receipt = intake.hand_in(refined).await.map_err(|_| "stopping")?;
                 // An error means that the answering side has ended and says why.
                 owe.send(Owed { receipt, ack: chunk.ack() }).await.map_err(|_| "not-kept")
             }
