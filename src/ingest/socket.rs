@@ -76,7 +76,9 @@ impl Ways {
     }
 
     pub(super) fn count(&self, counter: Counter, labels: &[&str], n: u64) {
-        self.intake.metrics().add(counter, labels, n);
+        if n > 0 {
+            self.intake.metrics().add(counter, labels, n);
+        }
     }
 }
 
