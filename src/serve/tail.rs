@@ -309,3 +309,93 @@ fn is_spent(budget: &Budget) -> bool {
     budget.cancelled.load(Ordering::Relaxed)
         || budget.deadline.is_some_and(|deadline| budget.clock.monotonic() >= deadline)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::base::machine::SystemClock;
+    use crate::base::record::{Defects, Line, Via};
+    use crate::base::time::Timestamp;
+    use crate::store::live::{Live, LiveChunk};
+
+    fn record(id: u64) -> Arc<Record> {
+        let name: Arc<str> = "x".into();
+        let via = Via {
+            format: Arc::clone(&name),
+            listener: Arc::clone(&name),
+            transport: Arc::clone(&name),
+            peer: Arc::clone(&name),
+        };
+        Arc::new(Record {
+            id,
+            time: Timestamp(0),
+            received: Timestamp(0),
+            host: Arc::clone(&name),
+            app: name,
+            severity: None,
+            facility: None,
+            pid: None,
+            line: Line::text("line"),
+            fields: Vec::new(),
+            format: None,
+            via: Arc::new(via),
+            tag: None,
+            defects: Defects::default(),
+        })
+    }
+
+    /// Ids 2, 4, 6 and 10, 11, 12, with holes as retention leaves them.
+    fn snapshot() -> Snapshot {
+        let chunk = |ids: [u64; 3]| -> Arc<dyn crate::store::Chunk> {
+            Arc::new(Live(LiveChunk::new(ids.map(record).to_vec()).expect("records")))
+        };
+        Snapshot::new(vec![chunk([2, 4, 6]), chunk([10, 11, 12])])
+    }
+
+    fn budget(deadline: Option<Duration>) -> Budget {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        Budget { clock: Arc::new(SystemClock::new()), deadline, cancelled }
+    }
+
+    #[track_caller]
+    fn check(after: u64, to: u64, expected: &[u64]) {
+        let mut ids = Vec::new();
+        let position = walk(&snapshot(), after, to, &budget(None), |record| {
+            ids.push(record.id);
+            ControlFlow::Continue(())
+        });
+        assert_eq!((position.expect("readable"), &*ids), (to, expected), "{after} to {to}");
+    }
+
+    #[test]
+    fn a_walk_shows_each_id_of_its_stretch_once() {
+        check(0, 12, &[2, 4, 6, 10, 11, 12]);
+        check(2, 11, &[4, 6, 10, 11]);
+        check(3, 4, &[4]);
+        check(6, 9, &[]);
+        check(11, 20, &[12]);
+        check(12, 12, &[]);
+    }
+
+    #[test]
+    fn a_walk_goes_on_where_it_was_broken_off() {
+        let (mut ids, mut position) = (Vec::new(), 0);
+        while position < 12 {
+            position = walk(&snapshot(), position, 12, &budget(None), |record| {
+                ids.push(record.id);
+                ControlFlow::Break(())
+            })
+            .expect("readable");
+        }
+        assert_eq!(ids, [2, 4, 6, 10, 11, 12]);
+    }
+
+    #[test]
+    fn a_walk_ends_with_its_budget_and_says_how_far_it_came() {
+        let spent = budget(Some(Duration::ZERO));
+        let see = |_: &Record| panic!("nothing may be shown");
+        assert_eq!(walk(&snapshot(), 4, 12, &spent, see).expect("readable"), 4);
+    }
+}
