@@ -577,7 +577,7 @@ fn foreign_pages_and_names_are_refused() {
 
 #[test]
 fn the_token_is_asked_for_once() {
-    let api = Api::with_config("[auth]\ntoken = \"open sesame\"\n");
+    let api = Api::with_config("[auth]\ntoken = \"open-sesame\"\n");
     let (status, _) = api.get("/healthz");
     assert_eq!(status, 200);
     for path in ["/api/v1/search", "/metrics", "/readyz", "/api/v1/no-such-call"] {
@@ -588,7 +588,7 @@ fn the_token_is_asked_for_once() {
         assert_eq!(status, 401, "{path}");
     }
     let (status, ..) =
-        api.ask("GET", "/api/v1/search", "authorization: Bearer open sesame\r\n", "");
+        api.ask("GET", "/api/v1/search", "authorization: Bearer open-sesame\r\n", "");
     assert_eq!(status, 200);
 
     let form = "content-type: application/x-www-form-urlencoded\r\n";
@@ -600,7 +600,7 @@ fn the_token_is_asked_for_once() {
     let (status, head, _) = api.ask("POST", "/login", form, "token=wrong");
     assert_eq!(status, 403);
     assert!(!head.contains("set-cookie"), "{head}");
-    let (status, head, _) = api.ask("POST", "/login", form, "token=open+sesame&next=/?q%3Da");
+    let (status, head, _) = api.ask("POST", "/login", form, "token=open-sesame&next=/?q%3Da");
     assert_eq!(status, 303, "{head}");
     assert!(head.contains("location: /?q=a\r\n"), "{head}");
     let cookie = head.lines().find_map(|l| l.strip_prefix("set-cookie: ")).expect("a cookie");
@@ -615,12 +615,12 @@ fn the_token_is_asked_for_once() {
 
 #[test]
 fn the_cookie_opens() {
-    let api = Api::with_config("[auth]\ntoken = \"open sesame\"\n");
+    let api = Api::with_config("[auth]\ntoken = \"open-sesame\"\n");
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
     let answer = agent
         .post(format!("http://{}/login", api.address))
-        .send_form([("token", "open sesame")])
+        .send_form([("token", "open-sesame")])
         .expect("an answer");
     let cookie = answer.headers()["set-cookie"].to_str().expect("text");
     let pair = cookie.split(';').next().expect("a pair");
