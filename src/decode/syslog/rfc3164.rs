@@ -74,7 +74,8 @@ fn undated(body: &[u8]) -> Header<'_> {
 }
 
 fn tagged<'a>(host: &'a [u8], tag: &tag::Tag<'a>) -> Header<'a> {
-    Header { host, app: tag.name, pid: tag.pid, message: tag.message, ..Header::default() }
+    let pid = unless_nil(tag.pid);
+    Header { host, app: tag.name, pid, message: tag.message, ..Header::default() }
 }
 
 /// A message that begins with a time of `length` bytes.
