@@ -144,6 +144,8 @@ struct Sealing {
     failure: Option<Error>,
     /// The last attempt failed, and why nothing more can be taken if it goes on.
     stuck: Option<Refusal>,
+    /// An attempt goes on.
+    running: bool,
     /// Somebody asks not to wait for the next attempt.
     retry_now: bool,
 }
@@ -241,7 +243,8 @@ impl Store {
         }
         let target = frozen.recv().map_err(|_| Error::Closed)??;
         let mut state = self.shared.state();
-        let failures = state.sealing.failures;
+        // An attempt that goes on now may know nothing of room that has returned since.
+        let failures = state.sealing.failures + u64::from(state.sealing.running);
         state.sealing.retry_now = true;
         self.shared.changed.notify_all();
         loop {

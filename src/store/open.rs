@@ -475,7 +475,7 @@ fn overlap(a: &SegmentMeta, b: &SegmentMeta) -> bool {
 }
 
 /// A path in `dir` that does not exist yet: the name, or with a number behind it.
-fn free_name(disk: &dyn Disk, dir: &Path, name: &str) -> Result<PathBuf> {
+pub(super) fn free_name(disk: &dyn Disk, dir: &Path, name: &str) -> Result<PathBuf> {
     let taken: HashSet<String> = disk.list(dir)?.into_iter().map(|e| e.name).collect();
     let mut names = (0..).map(|n| if n == 0 { name.to_owned() } else { format!("{name}.{n}") });
     let free = names.find(|name| !taken.contains(name));

@@ -18,6 +18,7 @@ use crate::base::record::Record;
 use crate::base::time::Timestamp;
 use crate::store::catalog::Catalog;
 use crate::store::live::{LogFile, Part};
+use crate::store::open::free_name;
 use crate::store::segment::{self, Open, Segment, SegmentMeta};
 use crate::store::sources::Sources;
 use crate::store::{Shared, log};
@@ -30,8 +31,10 @@ pub(super) struct Sealer {
     /// Files of attempts that failed. Removed only when a later catalogue is on disk for certain,
     /// since the failed one may be there too, and mean them.
     leftovers: Vec<PathBuf>,
-    /// Before the next attempt.
+    /// Before the next attempt; zero where the last one went well.
     pause: Duration,
+    /// Free bytes when the last attempt found the disk full.
+    full_at: Option<u64>,
 }
 
 enum Job {
@@ -42,7 +45,7 @@ enum Job {
 impl Sealer {
     /// Works on these.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, leftovers: Vec::new(), pause: Duration::ZERO }
+        Self { shared, leftovers: Vec::new(), pause: Duration::ZERO, full_at: None }
     }
 
     /// Until the store closes.
@@ -56,7 +59,7 @@ impl Sealer {
                         Err(Error::corrupt("the live part", "sealing it panicked"))
                     });
                     match sealed {
-                        Ok(()) => self.pause = Duration::ZERO,
+                        Ok(()) => (self.pause, self.full_at) = (Duration::ZERO, None),
                         Err(error) => self.failed(error),
                     }
                 }
@@ -67,7 +70,7 @@ impl Sealer {
     /// Sleeps until there is work; `None` at the end.
     fn next_job(&self) -> Option<Job> {
         let mut state = self.shared.state();
-        let mut waited = self.pause.is_zero();
+        let mut waited = Duration::ZERO;
         loop {
             if state.closing {
                 return None;
@@ -77,28 +80,44 @@ impl Sealer {
             }
             let retry_now = std::mem::take(&mut state.sealing.retry_now);
             match state.frozen.front() {
-                Some(part) if waited || retry_now => return Some(Job::Seal(Arc::clone(part))),
+                Some(part) if waited >= self.pause || retry_now || self.has_room_again() => {
+                    let part = Arc::clone(part);
+                    state.sealing.running = true;
+                    return Some(Job::Seal(part));
+                }
                 // Only while something is wrong does this thread wake up by itself.
                 Some(_) => {
+                    let tick = Duration::from_secs(SEAL_RETRY_S);
                     let (guard, timeout) = self
                         .shared
                         .changed
-                        .wait_timeout(state, self.pause)
+                        .wait_timeout(state, tick)
                         .unwrap_or_else(PoisonError::into_inner);
                     state = guard;
-                    waited = timeout.timed_out();
+                    waited += if timeout.timed_out() { tick } else { Duration::ZERO };
                 }
                 None => state = self.shared.wait(state),
             }
         }
     }
 
+    /// An attempt costs seconds, so on a full disk it waits for a sign that it may go better.
+    fn has_room_again(&self) -> bool {
+        self.full_at.is_some_and(|then| self.free_bytes() > then)
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.shared.disk.free_bytes(&self.shared.dirs.data).unwrap_or_default()
+    }
+
     fn failed(&mut self, error: Error) {
         let pause = self.pause.saturating_mul(2).max(Duration::from_secs(SEAL_RETRY_S));
         self.pause = pause.min(Duration::from_mins(1));
         tracing::warn!(%error, "sealing failed and will be tried again; nothing is lost");
-        let mut state = self.shared.state();
         let full = error.is_disk_full();
+        self.full_at = full.then(|| self.free_bytes());
+        let mut state = self.shared.state();
+        state.sealing.running = false;
         state.sealing.stuck = Some(if full { Refusal::DiskFull } else { Refusal::QueueFull });
         state.sealing.failures += 1;
         state.sealing.failure = Some(log::refusal(error));
@@ -129,7 +148,10 @@ impl Sealer {
         for file in &part.logs {
             self.let_go(*file);
         }
-        self.shared.state().sealed_count += 1;
+        let mut state = self.shared.state();
+        state.sealed_count += 1;
+        state.sealing.running = false;
+        drop(state);
         self.shared.changed.notify_all();
         Ok(())
     }
@@ -273,8 +295,9 @@ pub(super) fn sources_of(segments: &[Arc<Segment>]) -> Sources {
 
 /// Moves a file to the quarantine.
 fn set_aside(shared: &Shared, path: &std::path::Path) -> Result<()> {
-    let name = path.file_name().unwrap_or_default();
-    shared.disk.rename(path, &shared.dirs.quarantine.join(name))
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = free_name(&*shared.disk, &shared.dirs.quarantine, &name)?;
+    shared.disk.rename(path, &aside)
 }
 
 /// The day of arrival, UTC.
