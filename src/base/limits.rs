@@ -83,6 +83,25 @@ pub const COLUMN_BYTES_MAX: usize = 1 << 30;
 /// Entries of a segment's dictionary of one place; with more different values it has none there.
 pub const DICTIONARY_ENTRIES_MAX: usize = 1 << 20;
 
+/// Templates that are counted in a segment; lines of further ones are kept whole (trap T5).
+pub const TEMPLATES_MAX: usize = 1 << 16;
+
+/// Text of all templates of a segment, bytes; lines of further ones are kept whole.
+pub const TEMPLATE_BYTES_MAX: usize = 16 << 20;
+
+/// Pools that the slots of a segment's templates are filed into; further slots share one.
+pub const POOLS_MAX: usize = 1 << 14;
+
+/// Shapes of fields in a segment; the fields of records of further shapes are kept as bytes.
+pub const SHAPES_MAX: usize = 1 << 14;
+
+/// What the shapes of a segment and their names may weigh, bytes; beyond it the same.
+pub const SHAPE_BYTES_MAX: usize = 16 << 20;
+
+/// Ways in which fields of the same names may be told as slots of the same template; beyond it
+/// they are told as columns.
+pub const SHAPE_VARIANTS_MAX: usize = 4;
+
 /// Chunks of a segment: 256 MiB of text in chunks of one line each would be more than are read.
 pub const SEGMENT_CHUNKS_MAX: usize = 1 << 16;
 

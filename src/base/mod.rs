@@ -10,7 +10,8 @@
 //! | `json` | JSON text to flat fields |
 //! | `time` | instants, ranges, zones, and the texts they are read from |
 //! | `written` | a date and time as somebody wrote it, and the instant that it means |
-//! | `split` | the one tokenizer |
+//! | `split` | the one tokenizer, and the splitter of lines into what varies and what does not |
+//! | `stamp` | times inside of lines, as numbers that give back the same text |
 //! | `fold` | case, width and compatibility folding for search |
 //! | `limits` | every bound of the program with its reason |
 //! | `error` | errors by cause and remedy |
@@ -28,6 +29,7 @@ pub mod metrics;
 pub mod record;
 pub mod sim;
 pub mod split;
+pub mod stamp;
 pub mod time;
 pub mod value;
 pub mod written;

@@ -10,11 +10,13 @@ use std::sync::{Arc, OnceLock};
 use super::column::{
     Column, Plan, Pool, Texts, put_integers, take_column, take_dictionary, take_integers,
 };
+use super::fields::{self, ChunkFields, Place, Shapes, SharedFields};
 use super::pack::{
-    Damage, Read, checksum, done, put_bytes, put_len, put_planes, put_signed, put_varint,
-    take_bytes, take_len, take_planes, take_signed, take_str, take_u8, take_u32, take_varint,
+    Damage, Read, checksum, done, put_bytes, put_len, put_planes, put_signed, put_varint, take_len,
+    take_planes, take_signed, take_str, take_u32, take_varint,
 };
-use super::record::{read_facility, read_fields, read_severity, rebuild_span, write_fields};
+use super::record::{read_facility, read_severity, rebuild_span};
+use super::template::{self, Lines, Rebuilt, Templates};
 use super::words::Words;
 use super::{ChunkMeta, Encoded, Rows};
 use crate::base::error::{Error, Result};
@@ -45,8 +47,8 @@ enum Part {
     Via,
     Tag,
     Defects,
-    Raw,
-    Span,
+    Around,
+    Message,
     Fields,
 }
 
@@ -62,10 +64,13 @@ enum Shared {
     Format,
     Via,
     Tag,
-    Raw,
-    Own,
+    Around,
+    Message,
     Fields,
 }
+
+/// How many of them are dictionaries of names; they stand first.
+const NAMES: usize = Shared::Tag as usize + 1;
 
 /// Sections that the chunks share.
 pub const SHARED: usize = Shared::Fields as usize + 1;
@@ -73,29 +78,45 @@ pub const SHARED: usize = Shared::Fields as usize + 1;
 /// Encodes the records of one segment; see [`super::encode`].
 pub(super) fn encode(chunks: &[&[Arc<Record>]]) -> Encoded {
     let chunks: Vec<&[Arc<Record>]> = chunks.iter().copied().filter(|c| !c.is_empty()).collect();
-    let mut words = Words::default();
-    let mut pools: [Pool; SHARED] = Default::default();
-    let mut chunk_words = Vec::new();
+    let mut pools: [Pool; NAMES] = Default::default();
+    let (mut around, mut messages) = (Lines::default(), Lines::default());
+    for (n, record) in numbered(&chunks) {
+        gather(record, n, &mut pools);
+        around.push(n, record.line.raw(), record.line.span(), record.time);
+        messages.push(n, record.message().as_bytes(), None, record.time);
+    }
+    let (around, messages) = (around.file(), messages.file());
+    let mut shapes = Shapes::new(&around, &messages);
     for (n, records) in chunks.iter().enumerate() {
-        for record in *records {
-            gather(record, n, &mut pools, &mut words);
+        for (row, record) in records.iter().enumerate() {
+            shapes.push(n, row, record);
         }
-        chunk_words.push(words.end_chunk());
     }
-    let mut plans = pools.each_ref().map(Plan::new);
+    let mut plans = Plans {
+        names: pools.each_ref().map(Plan::new),
+        around: around.plan(),
+        messages: messages.plan(),
+        fields: shapes.plan(),
+    };
+    let around_fields = plans.around_fields(&shapes);
+    let mut words = Words::default();
     let mut writer = Writer::default();
-    let mut metas = Vec::new();
+    let (mut metas, mut chunk_words) = (Vec::new(), Vec::new());
     for (n, records) in chunks.iter().enumerate() {
+        plans.words(n, records, &around_fields, &mut words);
+        chunk_words.push(words.end_chunk());
         metas.extend(describe(records));
-        put_chunk(records, n, &mut plans, &mut writer);
+        plans.put_chunk(n, records, &mut writer);
     }
-    for plan in &plans {
-        let mut section = Vec::new();
-        plan.put_dictionary(&mut section);
-        writer.section(&section);
-    }
+    plans.put_shared(&mut writer);
     let body = writer.finish(&metas);
     Encoded { body, chunks: metas, words: chunk_words, tokens: words.into_tokens() }
+}
+
+/// All records, each with the number of its chunk.
+fn numbered<'a>(chunks: &[&'a [Arc<Record>]]) -> impl Iterator<Item = (usize, &'a Record)> {
+    let chunks = chunks.iter().enumerate();
+    chunks.flat_map(|(n, records)| records.iter().map(move |record| (n, &**record)))
 }
 
 fn describe(records: &[Arc<Record>]) -> Option<ChunkMeta> {
@@ -108,8 +129,8 @@ fn describe(records: &[Arc<Record>]) -> Option<ChunkMeta> {
     })
 }
 
-/// Adds the parts of a record to their pools, and its words.
-fn gather(record: &Record, chunk: usize, pools: &mut [Pool; SHARED], words: &mut Words) {
+/// Adds the names of a record to their pools.
+fn gather(record: &Record, chunk: usize, pools: &mut [Pool; NAMES]) {
     let mut add = |shared: Shared, text: &[u8]| {
         if let Some(pool) = pools.get_mut(shared as usize) {
             pool.chunk(chunk).push(text);
@@ -117,6 +138,7 @@ fn gather(record: &Record, chunk: usize, pools: &mut [Pool; SHARED], words: &mut
     };
     add(Shared::Host, record.host.as_bytes());
     add(Shared::App, record.app.as_bytes());
+    add(Shared::Via, &via_bytes(&record.via));
     for (shared, text) in [
         (Shared::Pid, record.pid.as_deref()),
         (Shared::Format, record.format.as_deref()),
@@ -126,18 +148,6 @@ fn gather(record: &Record, chunk: usize, pools: &mut [Pool; SHARED], words: &mut
             add(shared, text.as_bytes());
         }
     }
-    add(Shared::Via, &via_bytes(&record.via));
-    add(Shared::Raw, record.line.raw());
-    if record.line.span().is_none() {
-        add(Shared::Own, record.message().as_bytes());
-    }
-    let mut fields = Vec::new();
-    write_fields(&record.fields, &mut fields);
-    add(Shared::Fields, &fields);
-    for text in [record.message(), &record.host, &record.app, record.tag.as_deref().unwrap_or("")] {
-        words.add(text.as_bytes());
-    }
-    record.fields.iter().for_each(|field| words.add_value(&field.value));
 }
 
 fn via_bytes(via: &Via) -> Vec<u8> {
@@ -160,61 +170,99 @@ fn take_via(mut input: &[u8]) -> Read<Arc<Via>> {
     Ok(Arc::new(via))
 }
 
-/// Writes the sections of one chunk, in the order of [`Part`].
-fn put_chunk(
-    records: &[Arc<Record>],
-    n: usize,
-    plans: &mut [Plan<'_>; SHARED],
-    writer: &mut Writer,
-) {
-    let integers = |writer: &mut Writer, number: fn(&Record) -> i64| {
-        let numbers: Vec<i64> = records.iter().map(|r| number(r)).collect();
-        let mut section = Vec::new();
-        put_integers(&mut section, &numbers);
-        writer.section(&section);
-    };
-    let mut texts = |writer: &mut Writer, shared: Shared, present: Option<fn(&Record) -> bool>| {
-        let mut section = Vec::new();
-        if let Some(present) = present {
-            let flags: Vec<u64> = records.iter().map(|r| u64::from(present(r))).collect();
-            put_planes(&mut section, &flags);
-        }
-        if let Some(plan) = plans.get_mut(shared as usize) {
-            plan.put_column(n, &mut section);
-        }
-        writer.section(&section);
-    };
-    integers(writer, |r| r.id.cast_signed());
-    integers(writer, |r| r.time.0);
-    integers(writer, |r| r.received.0);
-    texts(writer, Shared::Host, None);
-    texts(writer, Shared::App, None);
-    integers(writer, |r| r.severity.map_or(0, |s| s as i64 + 1));
-    integers(writer, |r| r.facility.map_or(0, |f| i64::from(f.code()) + 1));
-    texts(writer, Shared::Pid, Some(|r| r.pid.is_some()));
-    texts(writer, Shared::Format, Some(|r| r.format.is_some()));
-    texts(writer, Shared::Via, None);
-    texts(writer, Shared::Tag, Some(|r| r.tag.is_some()));
-    integers(writer, |r| r.defects.bits().cast_signed());
-    texts(writer, Shared::Raw, None);
-    let mut section = Vec::new();
-    let offset = |n: usize| i64::try_from(n).unwrap_or(-1);
-    let spans: Vec<(usize, usize)> = records.iter().filter_map(|r| r.line.span()).collect();
-    put_planes(
-        &mut section,
-        &records.iter().map(|r| u64::from(r.line.span().is_none())).collect::<Vec<_>>(),
-    );
-    put_integers(&mut section, &spans.iter().map(|(start, _)| offset(*start)).collect::<Vec<_>>());
-    put_integers(&mut section, &spans.iter().map(|(_, end)| offset(*end)).collect::<Vec<_>>());
-    if let Some(plan) = plans.get_mut(Shared::Own as usize) {
-        plan.put_column(n, &mut section);
+/// All that is known of a segment's columns.
+struct Plans<'a> {
+    names: [Plan<'a>; NAMES],
+    around: template::Planned<'a>,
+    messages: template::Planned<'a>,
+    fields: fields::Planned<'a>,
+}
+
+impl Plans<'_> {
+    /// The pools of what stands around messages that hold values of fields.
+    fn around_fields(&self, shapes: &Shapes<'_>) -> Vec<bool> {
+        let mut pools = vec![false; self.around.pools()];
+        shapes.slots_around(|template, slot| {
+            let pool = self.around.pool_of(template, slot);
+            if let Some(pool) = pool.and_then(|pool| pools.get_mut(pool)) {
+                *pool = true;
+            }
+        });
+        pools
     }
-    writer.section(&section);
-    let mut section = Vec::new();
-    if let Some(plan) = plans.get_mut(Shared::Fields as usize) {
-        plan.put_column(n, &mut section);
+
+    /// Adds the words of a chunk: of the texts that a term looks at.
+    fn words(&self, n: usize, records: &[Arc<Record>], around: &[bool], words: &mut Words) {
+        for shared in [Shared::Host, Shared::App, Shared::Tag] {
+            if let Some(plan) = self.names.get(shared as usize) {
+                plan.for_each_distinct(n, |text| words.add(text));
+            }
+        }
+        self.messages.words(n, words);
+        self.around.pool_words(n, around, words);
+        self.fields.words(n, records, words);
     }
-    writer.section(&section);
+
+    /// Writes the sections of one chunk, in the order of [`Part`].
+    fn put_chunk(&mut self, n: usize, records: &[Arc<Record>], writer: &mut Writer) {
+        let integers = |number: fn(&Record) -> i64| {
+            let numbers: Vec<i64> = records.iter().map(|r| number(r)).collect();
+            let mut section = Vec::new();
+            put_integers(&mut section, &numbers);
+            section
+        };
+        let names = &mut self.names;
+        let mut texts = |shared: Shared, present: Option<fn(&Record) -> bool>| {
+            let mut section = Vec::new();
+            if let Some(present) = present {
+                let flags: Vec<u64> = records.iter().map(|r| u64::from(present(r))).collect();
+                put_planes(&mut section, &flags);
+            }
+            if let Some(plan) = names.get_mut(shared as usize) {
+                plan.put_column(n, &mut section);
+            }
+            section
+        };
+        writer.section(&integers(|r| r.id.cast_signed()));
+        writer.section(&integers(|r| r.time.0));
+        writer.section(&integers(|r| r.received.0));
+        writer.section(&texts(Shared::Host, None));
+        writer.section(&texts(Shared::App, None));
+        writer.section(&integers(|r| r.severity.map_or(0, |s| s as i64 + 1)));
+        writer.section(&integers(|r| r.facility.map_or(0, |f| i64::from(f.code()) + 1)));
+        writer.section(&texts(Shared::Pid, Some(|r| r.pid.is_some())));
+        writer.section(&texts(Shared::Format, Some(|r| r.format.is_some())));
+        writer.section(&texts(Shared::Via, None));
+        writer.section(&texts(Shared::Tag, Some(|r| r.tag.is_some())));
+        writer.section(&integers(|r| r.defects.bits().cast_signed()));
+        for planned in [&mut self.around, &mut self.messages] {
+            let mut section = Vec::new();
+            planned.put_chunk(n, &mut section);
+            writer.section(&section);
+        }
+        let mut section = Vec::new();
+        self.fields.put_chunk(n, &mut section);
+        writer.section(&section);
+    }
+
+    /// Writes what the chunks share, in the order of [`Shared`], after all chunks.
+    fn put_shared(&self, writer: &mut Writer) {
+        let mut sections: Vec<Vec<u8>> = Vec::new();
+        for plan in &self.names {
+            let mut section = Vec::new();
+            plan.put_dictionary(&mut section);
+            sections.push(section);
+        }
+        for planned in [&self.around, &self.messages] {
+            let mut section = Vec::new();
+            planned.put_shared(&mut section);
+            sections.push(section);
+        }
+        let mut section = Vec::new();
+        self.fields.put_shared(&mut section);
+        sections.push(section);
+        sections.iter().for_each(|section| writer.section(section));
+    }
 }
 
 /// Sections one after the other, and what the table says of each.
@@ -267,7 +315,10 @@ pub(super) struct Open {
     file: File,
     metas: Vec<ChunkMeta>,
     sections: Vec<Section>,
-    dictionaries: [OnceLock<Arc<Texts>>; SHARED],
+    names: [OnceLock<Arc<Texts>>; NAMES],
+    around: OnceLock<Templates>,
+    messages: OnceLock<Templates>,
+    fields: OnceLock<Arc<SharedFields>>,
 }
 
 /// The file and where the body stands in it.
@@ -307,7 +358,15 @@ impl Open {
         }
         let (metas, sections) = take_table(table.get(1..).unwrap_or_default(), sections_len)
             .map_err(|d| d.at(&place))?;
-        Ok(Self { file: File { file, at }, metas, sections, dictionaries: Default::default() })
+        Ok(Self {
+            file: File { file, at },
+            metas,
+            sections,
+            names: Default::default(),
+            around: OnceLock::new(),
+            messages: OnceLock::new(),
+            fields: OnceLock::new(),
+        })
     }
 
     pub(super) fn chunks(&self) -> &[ChunkMeta] {
@@ -329,16 +388,27 @@ impl Open {
         format!("section {n} of the body at {}", self.file.at)
     }
 
+    /// Reads a section whole.
+    fn read<T>(&self, n: usize, take: impl FnOnce(&mut &[u8]) -> Read<T>) -> Result<T> {
+        let bytes = self.section(n)?;
+        let mut input = &bytes[..];
+        let value = take(&mut input).and_then(|value| done(input).map(|()| value));
+        value.map_err(|damage| damage.at(&self.place(n)))
+    }
+
+    fn shared<'a, T>(
+        &self,
+        cell: &'a OnceLock<T>,
+        shared: Shared,
+        take: impl FnOnce(&mut &[u8]) -> Read<T>,
+    ) -> Result<&'a T> {
+        lazily(cell, || self.read(self.metas.len() * PARTS + shared as usize, take))
+    }
+
     fn dictionary(&self, shared: Shared) -> Result<&Arc<Texts>> {
         let missing = || Error::corrupt("a body", "no such dictionary");
-        let cell = self.dictionaries.get(shared as usize).ok_or_else(missing)?;
-        lazily(cell, || {
-            let n = self.metas.len() * PARTS + shared as usize;
-            let bytes = self.section(n)?;
-            let mut input = &bytes[..];
-            let dictionary = take_dictionary(&mut input);
-            dictionary.and_then(|d| done(input).map(|()| d)).map_err(|d| d.at(&self.place(n)))
-        })
+        let cell = self.names.get(shared as usize).ok_or_else(missing)?;
+        self.shared(cell, shared, take_dictionary)
     }
 }
 
@@ -451,8 +521,9 @@ pub(super) struct ChunkRows {
     via: OnceLock<Named<Via>>,
     tag: OnceLock<Named<str>>,
     defects: OnceLock<Vec<i64>>,
-    lines: OnceLock<Vec<Line>>,
-    fields: OnceLock<Vec<Vec<Field>>>,
+    around: OnceLock<Rebuilt>,
+    messages: OnceLock<Rebuilt>,
+    fields: OnceLock<ChunkFields>,
 }
 
 impl ChunkRows {
@@ -476,18 +547,15 @@ impl ChunkRows {
             via: OnceLock::new(),
             tag: OnceLock::new(),
             defects: OnceLock::new(),
-            lines: OnceLock::new(),
+            around: OnceLock::new(),
+            messages: OnceLock::new(),
             fields: OnceLock::new(),
         })
     }
 
-    /// Reads a section whole with what it is for.
-    fn part<T>(&self, part: Part, read: impl FnOnce(&mut &[u8]) -> Read<T>) -> Result<T> {
-        let n = self.chunk * PARTS + part as usize;
-        let bytes = self.body.section(n)?;
-        let mut input = &bytes[..];
-        let value = read(&mut input).and_then(|value| done(input).map(|()| value));
-        value.map_err(|damage| damage.at(&self.body.place(n)))
+    /// Reads a section of the chunk whole.
+    fn part<T>(&self, part: Part, take: impl FnOnce(&mut &[u8]) -> Read<T>) -> Result<T> {
+        self.body.read(self.chunk * PARTS + part as usize, take)
     }
 
     fn integers(&self, part: Part) -> Result<Vec<i64>> {
@@ -536,60 +604,44 @@ impl ChunkRows {
         })
     }
 
-    fn lines(&self) -> Result<&Vec<Line>> {
-        lazily(&self.lines, || {
-            let raw_dictionary = self.body.dictionary(Shared::Raw)?;
-            let own_dictionary = self.body.dictionary(Shared::Own)?;
-            let raw =
-                self.part(Part::Raw, |input| take_column(input, self.meta.rows, raw_dictionary))?;
-            self.part(Part::Span, |input| {
-                let own = take_flags(input, self.meta.rows)?;
-                let owns = own.iter().filter(|own| **own).count();
-                let mut starts = take_integers(input, self.meta.rows - owns)?.into_iter();
-                let mut ends = take_integers(input, self.meta.rows - owns)?.into_iter();
-                let messages = take_column(input, owns, own_dictionary)?;
-                let mut next = 0;
-                let line = |(row, own): (usize, bool)| {
-                    let short = Damage("a column that is too short");
-                    let raw = raw.get(row).ok_or(short)?;
-                    if own {
-                        let message = messages.get(next).ok_or(short)?;
-                        next += 1;
-                        let text = std::str::from_utf8(message);
-                        return Ok(Line::with_message(
-                            raw,
-                            text.map_err(|_| Damage("a message is not UTF-8"))?,
-                        ));
-                    }
-                    let mut offset = |all: &mut std::vec::IntoIter<i64>| {
-                        usize::try_from(all.next().ok_or(short)?).map_err(|_| short)
-                    };
-                    rebuild_span(raw, offset(&mut starts)?, offset(&mut ends)?)
-                };
-                own.into_iter().enumerate().map(line).collect()
-            })
+    fn messages(&self) -> Result<&Rebuilt> {
+        lazily(&self.messages, || {
+            let shared = self.body.shared(&self.body.messages, Shared::Message, Templates::take)?;
+            let times = self.times()?;
+            self.part(Part::Message, |input| shared.rebuild(input, times, |_| None))
         })
     }
 
-    fn all_fields(&self) -> Result<&Vec<Vec<Field>>> {
-        lazily(&self.fields, || {
-            let dictionary = self.body.dictionary(Shared::Fields)?;
-            self.part(Part::Fields, |input| {
-                let column = take_column(input, self.meta.rows, dictionary)?;
-                (0..self.meta.rows)
-                    .map(|row| {
-                        let mut input = column.get(row).unwrap_or_default();
-                        let fields = read_fields(&mut input)?;
-                        done(input).map(|()| fields)
-                    })
-                    .collect()
-            })
+    fn around(&self) -> Result<&Rebuilt> {
+        lazily(&self.around, || {
+            let shared = self.body.shared(&self.body.around, Shared::Around, Templates::take)?;
+            let (times, messages) = (self.times()?, self.messages()?);
+            self.part(Part::Around, |input| shared.rebuild(input, times, |row| messages.get(row)))
         })
+    }
+
+    fn line(&self, row: usize) -> Result<Line> {
+        let (around, message) = (self.around()?, self.message(row)?);
+        let raw = around.get(row).ok_or_else(|| self.beyond(row))?;
+        let Some(start) = around.hole(row) else { return Ok(Line::with_message(raw, message)) };
+        rebuild_span(raw, start, start + message.len()).map_err(|d| d.at(&self.here()))
+    }
+
+    fn chunk_fields(&self) -> Result<&ChunkFields> {
+        lazily(&self.fields, || {
+            let shared = self.body.shared(&self.body.fields, Shared::Fields, |input| {
+                SharedFields::take(input).map(Arc::new)
+            })?;
+            self.part(Part::Fields, |input| ChunkFields::take(input, shared, self.meta.rows))
+        })
+    }
+
+    fn here(&self) -> String {
+        format!("chunk {} of the body at {}", self.chunk, self.body.file.at)
     }
 
     fn beyond(&self, row: usize) -> Error {
-        let place = format!("chunk {} of the body at {}", self.chunk, self.body.file.at);
-        Error::corrupt(place, format!("no row {row}"))
+        Error::corrupt(self.here(), format!("no row {row}"))
     }
 }
 
@@ -629,11 +681,20 @@ impl Rows for ChunkRows {
     }
 
     fn message(&self, row: usize) -> Result<&str> {
-        self.lines()?.get(row).map(Line::message).ok_or_else(|| self.beyond(row))
+        let text = self.messages()?.get(row).ok_or_else(|| self.beyond(row))?;
+        std::str::from_utf8(text).map_err(|_| Damage("a message is not UTF-8").at(&self.here()))
     }
 
     fn fields(&self, row: usize) -> Result<&[Field]> {
-        self.all_fields()?.get(row).map(|fields| &fields[..]).ok_or_else(|| self.beyond(row))
+        let fields = self.chunk_fields()?;
+        let around = if fields.needs(row, Place::Around) { Some(self.around()?) } else { None };
+        let messages =
+            if fields.needs(row, Place::Message) { Some(self.messages()?) } else { None };
+        let slot = |place, n| match place {
+            Place::Around => around?.slot(row, n),
+            Place::Message => messages?.slot(row, n),
+        };
+        fields.get(row, slot).map_err(|damage| damage.at(&self.here()))
     }
 
     fn record(&self, row: usize) -> Result<Arc<Record>> {
@@ -654,7 +715,7 @@ impl Rows for ChunkRows {
             severity: self.severity(row)?,
             facility: *facility.get(row).ok_or_else(beyond)?,
             pid: pid.get(row).map(|pid| (**pid).into()),
-            line: self.lines()?.get(row).cloned().ok_or_else(beyond)?,
+            line: self.line(row)?,
             fields: self.fields(row)?.to_vec(),
             format: format.get(row).cloned(),
             via: via.get(row).cloned().ok_or_else(beyond)?,
@@ -669,12 +730,12 @@ impl Rows for ChunkRows {
             .into_iter()
             .map(named)
             .sum();
-        let lines = self
-            .lines
-            .get()
-            .map_or(0, |lines| lines.iter().map(|line| size_of::<Line>() + line.raw().len()).sum());
-        let fields =
-            self.fields.get().map_or(0, |rows| rows.iter().map(|f| 24 + f.len() * 64).sum());
-        self.meta.rows * 32 + names + lines + fields
+        let texts: usize = [&self.around, &self.messages]
+            .into_iter()
+            .filter_map(OnceLock::get)
+            .map(Rebuilt::weight)
+            .sum();
+        let fields = self.fields.get().map_or(0, ChunkFields::weight);
+        self.meta.rows * 32 + names + texts + fields
     }
 }

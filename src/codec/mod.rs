@@ -2,11 +2,13 @@
 
 mod body;
 mod column;
+mod fields;
 pub mod filter;
 mod pack;
 pub mod record;
 #[cfg(test)]
 mod sample;
+mod template;
 #[cfg(test)]
 mod tests;
 mod words;

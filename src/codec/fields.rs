@@ -1,0 +1,587 @@
+//! Fields: shapes, and where each value stands.
+//!
+//! A *shape* is the ordered list of a record's field names with the type of each and the place
+//! its value comes from: a slot of the record's own line, so that what was read out of a line is
+//! not kept twice (engine.md 3.7), or the column of that name and type. Records whose fields have
+//! no shape (too many shapes, a number that is none) keep theirs as bytes.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::sync::{Arc, OnceLock};
+
+use super::column::{Column, Plan, Pool, Texts, take_column, take_dictionary};
+use super::pack::{
+    Damage, Read, done, put_bytes, put_frame, put_len, put_planes, take_frame, take_len,
+    take_planes, take_str, take_u8,
+};
+use super::record::{read_fields, read_value, write_fields, write_value};
+use super::template::Filed;
+use super::words::Words;
+use crate::base::limits::{POOLS_MAX, SHAPE_BYTES_MAX, SHAPE_VARIANTS_MAX, SHAPES_MAX};
+use crate::base::record::Record;
+use crate::base::value::{Field, Value};
+
+/// The shape of records whose fields are kept as bytes.
+const LOOSE: u32 = 0;
+
+/// The types of values as they are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Null,
+    Bool,
+    Int,
+    UInt,
+    Float,
+    Str,
+    Array,
+}
+
+const KINDS: [Kind; 7] =
+    [Kind::Null, Kind::Bool, Kind::Int, Kind::UInt, Kind::Float, Kind::Str, Kind::Array];
+
+impl Kind {
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(_) => Self::Bool,
+            Value::Int(_) => Self::Int,
+            Value::UInt(_) => Self::UInt,
+            Value::Float(_) => Self::Float,
+            Value::Str(_) => Self::Str,
+            Value::Array(_) => Self::Array,
+        }
+    }
+}
+
+/// The text that is stored for a value, and compared with slots; the one that people search for,
+/// arrays apart.
+fn put_text(value: &Value, out: &mut Vec<u8>) {
+    out.clear();
+    match value {
+        Value::Str(text) => out.extend_from_slice(text.as_bytes()),
+        Value::Array(_) => write_value(value, out),
+        other => out.extend_from_slice(other.to_string().as_bytes()),
+    }
+}
+
+/// Is this the text of a value?
+fn is_text_of(text: &[u8], value: &Value) -> bool {
+    match value {
+        Value::Bool(is) => text == if *is { &b"true"[..] } else { b"false" },
+        other => text == other.to_string().as_bytes(),
+    }
+}
+
+/// The value of a stored text.
+fn read_text(kind: Kind, text: &[u8]) -> Read<Value> {
+    let damage = Damage("a value that is not of its type");
+    if kind == Kind::Array {
+        let mut input = text;
+        return read_value(&mut input).and_then(|value| done(input).map(|()| value));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| damage)?;
+    Ok(match kind {
+        Kind::Null => Value::Null,
+        Kind::Bool => Value::Bool(text.parse().map_err(|_| damage)?),
+        Kind::Int => Value::Int(text.parse().map_err(|_| damage)?),
+        Kind::UInt => Value::UInt(text.parse().map_err(|_| damage)?),
+        Kind::Float => Value::Float(text.parse().map_err(|_| damage)?),
+        Kind::Str | Kind::Array => Value::Str(text.into()),
+    })
+}
+
+/// Which of a record's two texts a slot belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// What stands around the message.
+    Around,
+    /// The message.
+    Message,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Source {
+    /// A null needs no place.
+    Nowhere,
+    /// The next value of that column.
+    Pool(u32),
+    /// A slot of the line.
+    Slot(Place, u32),
+}
+
+const NOWHERE: u8 = 0;
+const POOL: u8 = 1;
+const AROUND: u8 = 2;
+const MESSAGE: u8 = 3;
+
+/// A name, its type, and where its value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    name: u32,
+    kind: Kind,
+    source: Source,
+}
+
+/// Records alike in all that decides a shape: the templates of their texts, names and types.
+type Likeness = (Option<u32>, Option<u32>, Vec<(u32, Kind)>);
+
+/// The fields of a segment's records, filed.
+#[derive(Debug)]
+pub(super) struct Shapes<'a> {
+    around: &'a Filed<'a>,
+    messages: &'a Filed<'a>,
+    names: Vec<Arc<str>>,
+    name_index: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
+    shapes: Vec<Vec<Entry>>,
+    shape_index: HashMap<Vec<Entry>, u32, foldhash::fast::RandomState>,
+    /// What the shapes weigh, bytes.
+    weight: usize,
+    /// The shapes that records of a likeness had; the last one, once there are too many, takes
+    /// all from columns.
+    known: HashMap<Likeness, Vec<u32>, foldhash::fast::RandomState>,
+    pools: Vec<Pool>,
+    pool_index: HashMap<(u32, Kind), u32>,
+    loose: Pool,
+    /// For each chunk the shapes of its rows.
+    rows: Vec<Vec<u32>>,
+    text: Vec<u8>,
+}
+
+impl<'a> Shapes<'a> {
+    /// With the texts of the same records, already filed.
+    pub(super) fn new(around: &'a Filed<'a>, messages: &'a Filed<'a>) -> Self {
+        Self {
+            around,
+            messages,
+            names: Vec::new(),
+            name_index: HashMap::default(),
+            shapes: vec![Vec::new()],
+            shape_index: HashMap::default(),
+            weight: 0,
+            known: HashMap::default(),
+            pools: Vec::new(),
+            pool_index: HashMap::default(),
+            loose: Pool::default(),
+            rows: Vec::new(),
+            text: Vec::new(),
+        }
+    }
+
+    /// Adds the fields of the next record of a chunk.
+    pub(super) fn push(&mut self, chunk: usize, row: usize, record: &Record) {
+        if self.rows.len() <= chunk {
+            self.rows.resize_with(chunk + 1, Vec::new);
+        }
+        let shape = self.shape(chunk, row, &record.fields).unwrap_or(LOOSE);
+        if let Some(rows) = self.rows.get_mut(chunk) {
+            rows.push(shape);
+        }
+        if shape == LOOSE {
+            self.text.clear();
+            write_fields(&record.fields, &mut self.text);
+            self.loose.chunk(chunk).push(&self.text);
+            return;
+        }
+        let entries = self.shapes.get(shape as usize).map_or(&[][..], Vec::as_slice);
+        for (entry, field) in entries.iter().zip(&record.fields) {
+            if let Source::Pool(pool) = entry.source
+                && let Some(pool) = self.pools.get_mut(pool as usize)
+            {
+                put_text(&field.value, &mut self.text);
+                pool.chunk(chunk).push(&self.text);
+            }
+        }
+    }
+
+    /// The shape of these fields; `None` where they have none.
+    fn shape(&mut self, chunk: usize, row: usize, fields: &[Field]) -> Option<u32> {
+        let keepable = |value: &Value| !matches!(value, Value::Float(x) if !x.is_finite());
+        if !fields.iter().all(|field| keepable(&field.value)) {
+            return None;
+        }
+        let names: Option<Vec<(u32, Kind)>> = fields
+            .iter()
+            .map(|field| Some((self.name(&field.name)?, Kind::of(&field.value))))
+            .collect();
+        let places = (self.around.template_of(chunk, row), self.messages.template_of(chunk, row));
+        let likeness = (places.0, places.1, names?);
+        let known = self.known.get(&likeness).map_or(&[][..], Vec::as_slice);
+        for shape in known {
+            if self.fits(*shape, chunk, row, fields) {
+                return Some(*shape);
+            }
+        }
+        let more = known.len() < SHAPE_VARIANTS_MAX;
+        let entries = self.entries(chunk, row, fields, &likeness.2, more)?;
+        let shape = self.intern(entries)?;
+        let variants = self.known.entry(likeness).or_default();
+        if !variants.contains(&shape) {
+            variants.push(shape);
+        }
+        Some(shape)
+    }
+
+    fn name(&mut self, name: &Arc<str>) -> Option<u32> {
+        if let Some(known) = self.name_index.get(name) {
+            return Some(*known);
+        }
+        self.weight += name.len();
+        let next = u32::try_from(self.names.len()).ok()?;
+        if self.weight > SHAPE_BYTES_MAX {
+            return None;
+        }
+        self.names.push(Arc::clone(name));
+        self.name_index.insert(Arc::clone(name), next);
+        Some(next)
+    }
+
+    /// Do the slots that a shape names hold these values? Names and types are alike already.
+    fn fits(&self, shape: u32, chunk: usize, row: usize, fields: &[Field]) -> bool {
+        let entries = self.shapes.get(shape as usize).map_or(&[][..], Vec::as_slice);
+        entries.iter().zip(fields).all(|(entry, field)| {
+            let Source::Slot(place, n) = entry.source else { return true };
+            let filed = if place == Place::Around { self.around } else { self.messages };
+            let Some(slot) = filed.slot(chunk, row, n as usize) else { return false };
+            match &field.value {
+                Value::Str(text) => text.as_bytes() == slot,
+                other => is_text_of(slot, other),
+            }
+        })
+    }
+
+    /// Looks for each value among the slots of the row, where asked to.
+    fn entries(
+        &mut self,
+        chunk: usize,
+        row: usize,
+        fields: &[Field],
+        names: &[(u32, Kind)],
+        look: bool,
+    ) -> Option<Vec<Entry>> {
+        let mut slots: HashMap<&[u8], Source> = HashMap::new();
+        for (filed, place) in [(self.messages, Place::Message), (self.around, Place::Around)]
+            .into_iter()
+            .filter(|_| look)
+        {
+            if filed.template_of(chunk, row).is_some() {
+                for n in 0_u32.. {
+                    let Some(slot) = filed.slot(chunk, row, n as usize) else { break };
+                    slots.entry(slot).or_insert(Source::Slot(place, n));
+                }
+            }
+        }
+        let mut entries = Vec::new();
+        for (field, &(name, kind)) in fields.iter().zip(names) {
+            put_text(&field.value, &mut self.text);
+            let slot = slots.get(&self.text[..]).filter(|_| kind != Kind::Array);
+            let source = match (kind, slot) {
+                (Kind::Null, _) => Source::Nowhere,
+                (_, Some(slot)) => *slot,
+                (_, None) => Source::Pool(self.pool(name, kind)?),
+            };
+            entries.push(Entry { name, kind, source });
+        }
+        Some(entries)
+    }
+
+    fn pool(&mut self, name: u32, kind: Kind) -> Option<u32> {
+        let next = u32::try_from(self.pools.len()).ok()?;
+        match self.pool_index.entry((name, kind)) {
+            MapEntry::Occupied(entry) => Some(*entry.get()),
+            MapEntry::Vacant(_) if self.pools.len() >= POOLS_MAX => None,
+            MapEntry::Vacant(entry) => {
+                self.pools.push(Pool::default());
+                Some(*entry.insert(next))
+            }
+        }
+    }
+
+    fn intern(&mut self, entries: Vec<Entry>) -> Option<u32> {
+        if let Some(shape) = self.shape_index.get(&entries) {
+            return Some(*shape);
+        }
+        self.weight += entries.len() * size_of::<Entry>();
+        if self.shapes.len() >= SHAPES_MAX || self.weight > SHAPE_BYTES_MAX {
+            return None;
+        }
+        let shape = u32::try_from(self.shapes.len()).ok()?;
+        self.shapes.push(entries.clone());
+        self.shape_index.insert(entries, shape);
+        Some(shape)
+    }
+
+    /// Looks for what the values of each column have in common.
+    pub(super) fn plan(&self) -> Planned<'_> {
+        Planned {
+            shapes: self,
+            loose: Plan::new(&self.loose),
+            plans: self.pools.iter().map(Plan::new).collect(),
+        }
+    }
+
+    /// Calls `mark` with the template and slot of each slot around messages that is a field.
+    pub(super) fn slots_around(&self, mut mark: impl FnMut(u32, usize)) {
+        for ((template, ..), shapes) in &self.known {
+            let entries =
+                shapes.iter().filter_map(|shape| self.shapes.get(*shape as usize)).flatten();
+            for entry in entries {
+                if let (Some(template), Source::Slot(Place::Around, n)) = (*template, entry.source)
+                {
+                    mark(template, n as usize);
+                }
+            }
+        }
+    }
+}
+
+/// Filed fields, ready to be written.
+#[derive(Debug)]
+pub(super) struct Planned<'a> {
+    shapes: &'a Shapes<'a>,
+    loose: Plan<'a>,
+    plans: Vec<Plan<'a>>,
+}
+
+impl Planned<'_> {
+    /// Adds the words of values that stand in columns or as bytes.
+    pub(super) fn words(&self, chunk: usize, records: &[Arc<Record>], words: &mut Words) {
+        let kinds = self.pool_kinds();
+        for (plan, kind) in self.plans.iter().zip(kinds) {
+            if kind != Kind::Array {
+                plan.for_each_distinct(chunk, |text| words.add(text));
+            }
+        }
+        let shapes = self.shapes.rows.get(chunk).into_iter().flatten();
+        let mut nulls = false;
+        for (record, shape) in records.iter().zip(shapes) {
+            for field in &record.fields {
+                nulls |= field.value == Value::Null;
+                if *shape == LOOSE || matches!(field.value, Value::Array(_)) {
+                    words.add_value(&field.value);
+                }
+            }
+        }
+        if nulls {
+            words.add_value(&Value::Null);
+        }
+    }
+
+    fn pool_kinds(&self) -> Vec<Kind> {
+        let mut kinds = vec![Kind::Str; self.plans.len()];
+        for ((_, kind), pool) in &self.shapes.pool_index {
+            if let Some(slot) = kinds.get_mut(*pool as usize) {
+                *slot = *kind;
+            }
+        }
+        kinds
+    }
+
+    /// Writes a chunk: the shapes of its rows, then the columns.
+    pub(super) fn put_chunk(&mut self, chunk: usize, out: &mut Vec<u8>) {
+        let rows = self.shapes.rows.get(chunk).map_or(&[][..], Vec::as_slice);
+        put_planes(out, &rows.iter().map(|shape| u64::from(*shape)).collect::<Vec<_>>());
+        self.loose.put_column(chunk, out);
+        for plan in &mut self.plans {
+            plan.put_column(chunk, out);
+        }
+    }
+
+    /// Writes what the chunks share: names, shapes, dictionaries.
+    pub(super) fn put_shared(&self, out: &mut Vec<u8>) {
+        let mut lists = Vec::new();
+        put_len(&mut lists, self.shapes.names.len());
+        for name in &self.shapes.names {
+            put_bytes(&mut lists, name.as_bytes());
+        }
+        put_len(&mut lists, self.shapes.shapes.len());
+        for entries in &self.shapes.shapes {
+            put_len(&mut lists, entries.len());
+            for entry in entries {
+                put_len(&mut lists, entry.name as usize);
+                lists.push(entry.kind as u8);
+                let (tag, n) = match entry.source {
+                    Source::Nowhere => (NOWHERE, 0),
+                    Source::Pool(pool) => (POOL, pool),
+                    Source::Slot(Place::Around, n) => (AROUND, n),
+                    Source::Slot(Place::Message, n) => (MESSAGE, n),
+                };
+                lists.push(tag);
+                put_len(&mut lists, n as usize);
+            }
+        }
+        put_frame(out, &lists);
+        self.loose.put_dictionary(out);
+        put_len(out, self.plans.len());
+        for plan in &self.plans {
+            plan.put_dictionary(out);
+        }
+    }
+}
+
+/// What [`Planned::put_shared`] wrote, read.
+#[derive(Debug)]
+pub(super) struct SharedFields {
+    names: Vec<Arc<str>>,
+    shapes: Vec<Vec<Entry>>,
+    loose: Arc<Texts>,
+    pools: Vec<Arc<Texts>>,
+}
+
+impl SharedFields {
+    /// Reads what the chunks share.
+    pub(super) fn take(input: &mut &[u8]) -> Read<Self> {
+        // Names and entries take about as many bytes here as they weighed.
+        let lists = take_frame(input, 2 * SHAPE_BYTES_MAX)?;
+        let mut rest = &lists[..];
+        let most = rest.len();
+        let count = take_len(&mut rest, most)?;
+        let names: Read<Vec<Arc<str>>> =
+            (0..count).map(|_| take_str(&mut rest).map(Into::into)).collect();
+        let names = names?;
+        let count = take_len(&mut rest, SHAPES_MAX)?;
+        let mut shapes = Vec::new();
+        for _ in 0..count {
+            let entries = take_len(&mut rest, most)?;
+            let entries: Read<Vec<Entry>> =
+                (0..entries).map(|_| take_entry(&mut rest, names.len())).collect();
+            shapes.push(entries?);
+        }
+        done(rest)?;
+        let loose = take_dictionary(input)?;
+        let count = take_len(input, POOLS_MAX)?;
+        let pools: Read<Vec<Arc<Texts>>> = (0..count).map(|_| take_dictionary(input)).collect();
+        Ok(Self { names, shapes, loose, pools: pools? })
+    }
+}
+
+fn take_entry(input: &mut &[u8], names: usize) -> Read<Entry> {
+    let name = take_len(input, names.saturating_sub(1))?;
+    let name = u32::try_from(name).map_err(|_| Damage("too many names"))?;
+    let kind = KINDS.get(usize::from(take_u8(input)?)).copied();
+    let tag = take_u8(input)?;
+    let n = u32::try_from(take_len(input, u32::MAX as usize)?).unwrap_or(u32::MAX);
+    let source = match tag {
+        NOWHERE => Source::Nowhere,
+        POOL => Source::Pool(n),
+        AROUND => Source::Slot(Place::Around, n),
+        MESSAGE => Source::Slot(Place::Message, n),
+        _ => return Err(Damage("a value from an unknown place")),
+    };
+    Ok(Entry { name, kind: kind.ok_or(Damage("a value of an unknown type"))?, source })
+}
+
+/// The fields of a chunk's rows: columns at once, each row's fields when they are asked for.
+#[derive(Debug)]
+pub(super) struct ChunkFields {
+    shared: Arc<SharedFields>,
+    rows: Vec<u32>,
+    /// For each row where its places begin, and for each value in a column its place there.
+    firsts: Vec<usize>,
+    places: Vec<u32>,
+    loose: Column,
+    columns: Vec<Column>,
+    built: Vec<OnceLock<Vec<Field>>>,
+}
+
+impl ChunkFields {
+    /// Reads the columns of a chunk of so many rows.
+    pub(super) fn take(input: &mut &[u8], shared: &Arc<SharedFields>, rows: usize) -> Read<Self> {
+        let unknown = Damage("a shape that there is not");
+        let rows: Vec<u32> = take_planes(input, rows)?
+            .into_iter()
+            .map(|n| u32::try_from(n).map_err(|_| unknown))
+            .collect::<Read<_>>()?;
+        let mut counts = vec![0_u32; shared.pools.len()];
+        let mut loose = 0;
+        let (mut firsts, mut places) = (Vec::with_capacity(rows.len()), Vec::new());
+        for shape in &rows {
+            firsts.push(places.len());
+            if *shape == LOOSE {
+                places.push(loose);
+                loose += 1;
+                continue;
+            }
+            for entry in shared.shapes.get(*shape as usize).ok_or(unknown)? {
+                if let Source::Pool(pool) = entry.source {
+                    let count = counts.get_mut(pool as usize).ok_or(unknown)?;
+                    places.push(*count);
+                    *count += 1;
+                }
+            }
+        }
+        let loose = take_column(input, loose as usize, &shared.loose)?;
+        let columns: Read<Vec<Column>> = counts
+            .into_iter()
+            .zip(&shared.pools)
+            .map(|(count, dictionary)| take_column(input, count as usize, dictionary))
+            .collect();
+        let built = std::iter::repeat_with(OnceLock::new).take(rows.len()).collect();
+        let shared = Arc::clone(shared);
+        Ok(Self { shared, rows, firsts, places, loose, columns: columns?, built })
+    }
+
+    /// Does any value stand in a slot of this place?
+    pub(super) fn needs(&self, row: usize, place: Place) -> bool {
+        let shape = self.rows.get(row).and_then(|shape| self.shared.shapes.get(*shape as usize));
+        shape.is_some_and(|entries| {
+            entries.iter().any(|e| matches!(e.source, Source::Slot(p, _) if p == place))
+        })
+    }
+
+    /// The fields of a row; `slot` gives the text of a slot of its line.
+    pub(super) fn get<'s>(
+        &self,
+        row: usize,
+        slot: impl Fn(Place, usize) -> Option<&'s [u8]>,
+    ) -> Read<&[Field]> {
+        let cell = self.built.get(row).ok_or(Damage("no such row"))?;
+        if let Some(fields) = cell.get() {
+            return Ok(fields);
+        }
+        let fields = self.build(row, slot)?;
+        Ok(cell.get_or_init(|| fields))
+    }
+
+    fn build<'s>(
+        &self,
+        row: usize,
+        slot: impl Fn(Place, usize) -> Option<&'s [u8]>,
+    ) -> Read<Vec<Field>> {
+        let missing = Damage("a value that is not there");
+        let shape = *self.rows.get(row).ok_or(missing)?;
+        let mut places = self
+            .firsts
+            .get(row)
+            .and_then(|first| self.places.get(*first..))
+            .unwrap_or_default()
+            .iter();
+        let mut place = || places.next().map(|place| *place as usize);
+        if shape == LOOSE {
+            let mut input = place().and_then(|place| self.loose.get(place)).ok_or(missing)?;
+            let fields = read_fields(&mut input)?;
+            return done(input).map(|()| fields);
+        }
+        let entries = self.shared.shapes.get(shape as usize).ok_or(missing)?;
+        let mut fields = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let text = match entry.source {
+                Source::Nowhere => Some(&[][..]),
+                Source::Slot(place, n) => slot(place, n as usize),
+                Source::Pool(pool) => place().and_then(|place| {
+                    self.columns.get(pool as usize).and_then(|column| column.get(place))
+                }),
+            };
+            let name = self.shared.names.get(entry.name as usize).cloned().ok_or(missing)?;
+            fields.push(Field { name, value: read_text(entry.kind, text.ok_or(missing)?)? });
+        }
+        Ok(fields)
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn weight(&self) -> usize {
+        let columns: usize = self.columns.iter().map(Column::weight).sum();
+        let built: usize = self.built.iter().filter_map(OnceLock::get).map(|f| f.len() * 64).sum();
+        columns + self.places.len() * 4 + self.rows.len() * 48 + built
+    }
+}

@@ -1,0 +1,689 @@
+//! Lines as templates: the text that comes again and again once, what varies in columns.
+//!
+//! [`Lines`] takes the texts of one place (the messages, or what stands around them) over a whole
+//! segment, cuts each with the one splitter, counts which templates there are, and then files the
+//! slots into pools: one for each time format, one for each key, one for each slot of a template.
+//! A line of a template that hardly comes again is kept whole. What is rebuilt is the text, byte
+//! for byte, and where its slots stand, so that fields can be told as slots (engine.md 3.7).
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "the writing side works on positions that the splitter gave; readers of stored bytes \
+              use get()"
+)]
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use super::column::{
+    Column, Plan, Pool, Texts, put_integers, take_column, take_dictionary, take_integers,
+};
+use super::pack::{
+    Damage, Read, put_bytes, put_frame, put_len, put_planes, put_varint, take_bytes, take_exact,
+    take_frame, take_len, take_planes, take_u8, take_varint,
+};
+use super::words::Words;
+use crate::base::limits::{COLUMN_BYTES_MAX, POOLS_MAX, TEMPLATE_BYTES_MAX, TEMPLATES_MAX};
+use crate::base::split::{Piece as Cut, Slot, Splitter};
+use crate::base::stamp::{FORMAT_BYTES, Format};
+use crate::base::time::Timestamp;
+
+/// Rows of a template from which on it is kept; with fewer, its lines are kept whole.
+const TEMPLATE_ROWS_MIN: usize = 3;
+
+/// Rows of a template from which on its slots have pools of their own.
+const OWN_POOL_ROWS_MIN: usize = 16;
+
+/// The two templates that are always there: the whole text, and the texts around a hole.
+const WHOLE: u32 = 0;
+const AROUND: u32 = 1;
+
+/// The byte that starts a marker in a template's key; texts that hold it are kept whole.
+const MARK: u8 = 0xff;
+
+/// What a marker, and a stored piece, stands for.
+const STATIC: u8 = 0;
+const PLAIN: u8 = 1;
+const KEYED: u8 = 2;
+const STAMP: u8 = 3;
+const HOLE: u8 = 4;
+
+/// A template as it is found: its key, and what its slots are.
+#[derive(Debug)]
+struct Draft {
+    /// Static text, and markers for slots and the hole: two texts have the same key just where
+    /// they have the same template.
+    key: Box<[u8]>,
+    slots: Vec<Kind>,
+    rows: usize,
+}
+
+/// What a slot is, on its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Plain,
+    Keyed(Box<[u8]>),
+    Stamp(Format),
+}
+
+/// A text, and what was found out about it.
+#[derive(Debug)]
+struct Row<'a> {
+    text: &'a [u8],
+    hole: Option<(usize, usize)>,
+    /// The draft at first, the template once they are counted.
+    template: u32,
+    /// Where its slots start among all, and how many they are.
+    first: usize,
+    count: usize,
+    time: i64,
+}
+
+impl<'a> Row<'a> {
+    /// A slot of the template that the row has in the end.
+    fn slot(&self, n: usize, slots: &[(u32, u32)]) -> Option<&'a [u8]> {
+        match (self.template, self.hole, n) {
+            (WHOLE, _, 0) => Some(self.text),
+            (AROUND, Some((head, _)), 0) => self.text.get(..head),
+            (AROUND, Some((_, tail)), 1) => self.text.get(tail..),
+            (WHOLE | AROUND, ..) => None,
+            _ if n < self.count => {
+                let (start, end) = *slots.get(self.first + n)?;
+                self.text.get(start as usize..end as usize)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// All texts of one place in a segment.
+#[derive(Debug, Default)]
+pub(super) struct Lines<'a> {
+    splitter: Splitter,
+    cuts: Vec<Cut>,
+    key: Vec<u8>,
+    drafts: Vec<Draft>,
+    index: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
+    key_bytes: usize,
+    chunks: Vec<Vec<Row<'a>>>,
+    slots: Vec<(u32, u32)>,
+}
+
+impl<'a> Lines<'a> {
+    /// Adds the next text of a chunk; what stands in the hole is not part of it.
+    pub(super) fn push(
+        &mut self,
+        chunk: usize,
+        text: &'a [u8],
+        hole: Option<(usize, usize)>,
+        time: Timestamp,
+    ) {
+        let template = self.cut(text, hole).unwrap_or(u32::MAX);
+        let first = self.slots.len();
+        if template != u32::MAX {
+            let offset = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            self.slots.extend(self.cuts.iter().map(|cut| (offset(cut.start), offset(cut.end))));
+        }
+        if self.chunks.len() <= chunk {
+            self.chunks.resize_with(chunk + 1, Vec::new);
+        }
+        let count = self.slots.len() - first;
+        self.chunks[chunk].push(Row { text, hole, template, first, count, time: time.0 });
+    }
+
+    /// The draft of a text; `None` where it is to be kept whole.
+    fn cut(&mut self, text: &[u8], hole: Option<(usize, usize)>) -> Option<u32> {
+        if memchr::memchr(MARK, text).is_some() || u32::try_from(text.len()).is_err() {
+            return None;
+        }
+        self.cuts.clear();
+        let (head, tail) = hole.unwrap_or((text.len(), text.len()));
+        let quoted = self.splitter.split(&text[..head], false, &mut self.cuts);
+        let in_head = self.cuts.len();
+        if hole.is_some() {
+            self.splitter.split(&text[tail..], quoted, &mut self.cuts);
+            for cut in &mut self.cuts[in_head..] {
+                cut.start += tail;
+                cut.end += tail;
+                if let Slot::Keyed(start, end) = &mut cut.slot {
+                    (*start, *end) = (*start + tail, *end + tail);
+                }
+            }
+        }
+        self.key.clear();
+        let mut at = 0;
+        for (n, cut) in self.cuts.iter().enumerate() {
+            if n == in_head && hole.is_some() {
+                self.key.extend_from_slice(&text[at..head]);
+                self.key.extend_from_slice(&[MARK, HOLE]);
+                at = tail;
+            }
+            self.key.extend_from_slice(&text[at..cut.start]);
+            match cut.slot {
+                Slot::Plain => self.key.extend_from_slice(&[MARK, PLAIN]),
+                Slot::Keyed(..) => self.key.extend_from_slice(&[MARK, KEYED]),
+                Slot::Stamp(format) => {
+                    self.key.extend_from_slice(&[MARK, STAMP]);
+                    self.key.extend_from_slice(&format.to_bytes());
+                }
+            }
+            at = cut.end;
+        }
+        if in_head == self.cuts.len() && hole.is_some() {
+            self.key.extend_from_slice(&text[at..head]);
+            self.key.extend_from_slice(&[MARK, HOLE]);
+            at = tail;
+        }
+        self.key.extend_from_slice(&text[at..]);
+        if let Some(draft) = self.index.get(&self.key[..]) {
+            self.drafts[*draft as usize].rows += 1;
+            return Some(*draft);
+        }
+        self.draft(text)
+    }
+
+    /// A new draft of the key at hand; `None` where there are too many.
+    fn draft(&mut self, text: &[u8]) -> Option<u32> {
+        let full = self.drafts.len() >= TEMPLATES_MAX
+            || self.key_bytes + self.key.len() > TEMPLATE_BYTES_MAX;
+        if full {
+            return None;
+        }
+        let kind = |cut: &Cut| match cut.slot {
+            Slot::Plain => Kind::Plain,
+            Slot::Keyed(start, end) => Kind::Keyed(text[start..end].into()),
+            Slot::Stamp(format) => Kind::Stamp(format),
+        };
+        let slots = self.cuts.iter().map(kind).collect();
+        let draft = u32::try_from(self.drafts.len()).ok()?;
+        self.key_bytes += self.key.len();
+        let key: Box<[u8]> = self.key.as_slice().into();
+        self.index.insert(key.clone(), draft);
+        self.drafts.push(Draft { key, slots, rows: 1 });
+        Some(draft)
+    }
+
+    /// Counts the templates and files all slots into pools.
+    pub(super) fn file(self) -> Filed<'a> {
+        let mut filed = Filed::default();
+        let whole = filed.pool(PoolKey::Whole);
+        filed.templates.push(vec![Piece::Slot(whole)]);
+        filed.templates.push(vec![Piece::Slot(whole), Piece::Hole, Piece::Slot(whole)]);
+        let numbers: Vec<Option<u32>> = self
+            .drafts
+            .iter()
+            .map(|draft| (draft.rows >= TEMPLATE_ROWS_MIN).then(|| filed.template(draft)))
+            .collect();
+        filed.slots = self.slots;
+        for (chunk, mut rows) in self.chunks.into_iter().enumerate() {
+            for row in &mut rows {
+                let kept = numbers.get(row.template as usize).copied().flatten();
+                row.template = kept.unwrap_or(if row.hole.is_some() { AROUND } else { WHOLE });
+                filed.fill(chunk, row);
+            }
+            filed.chunks.push(rows);
+        }
+        filed
+    }
+}
+
+/// What a pool gathers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum PoolKey {
+    Whole,
+    Rare,
+    Key(Box<[u8]>),
+    Slot(u32, usize),
+    Stamp(Format),
+}
+
+/// Values of a pool of texts, or of a time format.
+#[derive(Debug)]
+enum Values {
+    Texts(Pool),
+    /// Chunk by chunk, as differences to the record's own time.
+    Stamps(Format, Vec<Vec<i64>>),
+}
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Static(Box<[u8]>),
+    /// The next value of that pool.
+    Slot(u32),
+    /// Where the text of another place goes.
+    Hole,
+}
+
+/// All texts of a place, filed.
+#[derive(Debug, Default)]
+pub(super) struct Filed<'a> {
+    templates: Vec<Vec<Piece>>,
+    pools: Vec<Values>,
+    pool_index: HashMap<PoolKey, u32>,
+    chunks: Vec<Vec<Row<'a>>>,
+    slots: Vec<(u32, u32)>,
+    /// For each chunk the texts of times that hold words or tokens not seen just before.
+    wordy: Vec<Texts>,
+}
+
+impl<'a> Filed<'a> {
+    fn pool(&mut self, key: PoolKey) -> u32 {
+        let key = if self.pools.len() >= POOLS_MAX && !matches!(key, PoolKey::Stamp(_)) {
+            PoolKey::Rare
+        } else {
+            key
+        };
+        let next = u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
+        match self.pool_index.entry(key) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                self.pools.push(match entry.key() {
+                    PoolKey::Stamp(format) => Values::Stamps(*format, Vec::new()),
+                    _ => Values::Texts(Pool::default()),
+                });
+                *entry.insert(next)
+            }
+        }
+    }
+
+    /// Makes a template of a draft; its number. The key's markers say where its slots are.
+    fn template(&mut self, draft: &Draft) -> u32 {
+        let number = u32::try_from(self.templates.len()).unwrap_or(u32::MAX);
+        let mut pieces = Vec::new();
+        let mut slots = draft.slots.iter().enumerate();
+        let mut rest = &draft.key[..];
+        while let Some(mark) = memchr::memchr(MARK, rest) {
+            if mark > 0 {
+                pieces.push(Piece::Static(rest[..mark].into()));
+            }
+            let kind = rest[mark + 1];
+            rest = &rest[mark + 2 + if kind == STAMP { FORMAT_BYTES } else { 0 }..];
+            if kind == HOLE {
+                pieces.push(Piece::Hole);
+                continue;
+            }
+            let key = match slots.next() {
+                Some((_, Kind::Stamp(format))) => PoolKey::Stamp(*format),
+                Some((_, Kind::Keyed(name))) => PoolKey::Key(name.clone()),
+                Some((n, Kind::Plain)) if draft.rows >= OWN_POOL_ROWS_MIN => {
+                    PoolKey::Slot(number, n)
+                }
+                _ => PoolKey::Rare,
+            };
+            pieces.push(Piece::Slot(self.pool(key)));
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Static(rest.into()));
+        }
+        self.templates.push(pieces);
+        number
+    }
+
+    /// Files the slots of a row.
+    fn fill(&mut self, chunk: usize, row: &Row<'_>) {
+        if self.wordy.len() <= chunk {
+            self.wordy.resize_with(chunk + 1, Texts::default);
+        }
+        let slots = self.templates[row.template as usize].iter().filter_map(|piece| match piece {
+            Piece::Slot(pool) => Some(*pool),
+            _ => None,
+        });
+        for (n, pool) in slots.enumerate() {
+            let text = row.slot(n, &self.slots).unwrap_or_default();
+            match &mut self.pools[pool as usize] {
+                Values::Texts(pool) => pool.chunk(chunk).push(text),
+                Values::Stamps(format, chunks) => {
+                    if chunks.len() <= chunk {
+                        chunks.resize_with(chunk + 1, Vec::new);
+                    }
+                    if chunks[chunk].is_empty() || format.holds_words() {
+                        self.wordy[chunk].push(text);
+                    }
+                    let value = format.read(text).unwrap_or_default();
+                    chunks[chunk].push(value.wrapping_sub(format.at(row.time)));
+                }
+            }
+        }
+    }
+
+    /// A slot of a row's text, counted from 0.
+    pub(super) fn slot(&self, chunk: usize, row: usize, n: usize) -> Option<&'a [u8]> {
+        self.chunks.get(chunk)?.get(row)?.slot(n, &self.slots)
+    }
+
+    /// The template of a row, where it is one that was found.
+    pub(super) fn template_of(&self, chunk: usize, row: usize) -> Option<u32> {
+        let template = self.chunks.get(chunk)?.get(row)?.template;
+        (template > AROUND).then_some(template)
+    }
+
+    /// Looks for what the values of each pool have in common.
+    pub(super) fn plan(&self) -> Planned<'_> {
+        let plan = |values| match values {
+            &Values::Texts(ref pool) => Some(Plan::new(pool)),
+            &Values::Stamps(..) => None,
+        };
+        let plans = self.pools.iter().map(plan).collect();
+        let templates = &self.templates;
+        let rows = |rows: &Vec<Row<'_>>| rows.iter().map(|row| row.template).collect();
+        let rows = self.chunks.iter().map(rows).collect();
+        Planned { templates, pools: &self.pools, rows, wordy: &self.wordy, plans }
+    }
+}
+
+/// Filed texts, ready to be written.
+#[derive(Debug)]
+pub(super) struct Planned<'a> {
+    templates: &'a [Vec<Piece>],
+    pools: &'a [Values],
+    /// For each chunk the templates of its rows.
+    rows: Vec<Vec<u32>>,
+    wordy: &'a [Texts],
+    plans: Vec<Option<Plan<'a>>>,
+}
+
+impl Planned<'_> {
+    /// Adds the words of the values that the marked pools have in a chunk, and of times.
+    pub(super) fn pool_words(&self, chunk: usize, marked: &[bool], words: &mut Words) {
+        for (plan, marked) in self.plans.iter().zip(marked) {
+            if let (Some(plan), true) = (plan, marked) {
+                plan.for_each_distinct(chunk, |text| words.add(text));
+            }
+        }
+        for text in self.wordy.get(chunk).into_iter().flat_map(Texts::iter) {
+            words.add(text);
+        }
+    }
+
+    /// How many pools there are.
+    pub(super) fn pools(&self) -> usize {
+        self.pools.len()
+    }
+
+    /// The pool that a slot of a template is filed into.
+    pub(super) fn pool_of(&self, template: u32, slot: usize) -> Option<usize> {
+        let slots = self.templates.get(template as usize)?.iter().filter_map(|piece| match piece {
+            Piece::Slot(pool) => Some(*pool as usize),
+            _ => None,
+        });
+        slots.into_iter().nth(slot)
+    }
+
+    /// Adds the words of a chunk's texts.
+    pub(super) fn words(&self, chunk: usize, words: &mut Words) {
+        let mut used = vec![false; self.templates.len()];
+        for template in self.rows.get(chunk).into_iter().flatten() {
+            used[*template as usize] = true;
+        }
+        for pieces in self.templates.iter().zip(used).filter(|(_, used)| *used).map(|(p, _)| p) {
+            for piece in pieces {
+                if let Piece::Static(text) = piece {
+                    words.add(text);
+                }
+            }
+        }
+        self.pool_words(chunk, &vec![true; self.pools.len()], words);
+    }
+
+    /// Writes a chunk: the templates of its rows, then the column of each pool that has values.
+    pub(super) fn put_chunk(&mut self, chunk: usize, out: &mut Vec<u8>) {
+        let rows = self.rows.get(chunk).map_or(&[][..], Vec::as_slice);
+        put_planes(out, &rows.iter().map(|template| u64::from(*template)).collect::<Vec<_>>());
+        for (values, plan) in self.pools.iter().zip(&mut self.plans) {
+            match (values, plan) {
+                (Values::Stamps(_, chunks), _) => {
+                    if let Some(values) = chunks.get(chunk).filter(|values| !values.is_empty()) {
+                        put_integers(out, values);
+                    }
+                }
+                (Values::Texts(_), Some(plan)) => plan.put_column(chunk, out),
+                (Values::Texts(_), None) => {}
+            }
+        }
+    }
+
+    /// Writes what the chunks share, after all of them: the templates and the dictionaries.
+    pub(super) fn put_shared(&self, out: &mut Vec<u8>) {
+        put_len(out, self.pools.len());
+        for values in self.pools {
+            match values {
+                Values::Texts(_) => out.push(PLAIN),
+                Values::Stamps(format, _) => {
+                    out.push(STAMP);
+                    out.extend_from_slice(&format.to_bytes());
+                }
+            }
+        }
+        put_len(out, self.templates.len());
+        let mut pieces = Vec::new();
+        for template in self.templates {
+            put_len(&mut pieces, template.len());
+            for piece in template {
+                match piece {
+                    Piece::Static(text) => {
+                        pieces.push(STATIC);
+                        put_bytes(&mut pieces, text);
+                    }
+                    Piece::Slot(pool) => {
+                        pieces.push(PLAIN);
+                        put_varint(&mut pieces, u64::from(*pool));
+                    }
+                    Piece::Hole => pieces.push(HOLE),
+                }
+            }
+        }
+        put_frame(out, &pieces);
+        for plan in self.plans.iter().flatten() {
+            plan.put_dictionary(out);
+        }
+    }
+}
+
+/// What [`Planned::put_shared`] wrote, read.
+#[derive(Debug)]
+pub(super) struct Templates {
+    templates: Vec<Vec<Piece>>,
+    pools: Vec<PoolShape>,
+}
+
+/// What a pool's columns need to be read.
+#[derive(Debug)]
+enum PoolShape {
+    Texts(Arc<Texts>),
+    Stamps(Format),
+}
+
+/// The values of a pool in a chunk, and which is next.
+enum Cursor {
+    Texts(Column, usize),
+    Stamps(Format, std::vec::IntoIter<i64>),
+}
+
+/// The texts of a chunk, rebuilt.
+#[derive(Debug)]
+pub(super) struct Rebuilt {
+    texts: Texts,
+    /// Where the slots of all rows stand in their texts, and where each row's begin.
+    slots: Vec<(u32, u32)>,
+    firsts: Vec<usize>,
+    /// Where what stood in the hole starts.
+    holes: Vec<Option<usize>>,
+}
+
+impl Templates {
+    /// Reads what the chunks share.
+    pub(super) fn take(input: &mut &[u8]) -> Read<Self> {
+        let count = take_len(input, POOLS_MAX + STAMP_POOLS_MAX)?;
+        let mut formats = Vec::new();
+        for _ in 0..count {
+            formats.push(match take_u8(input)? {
+                PLAIN => None,
+                STAMP => Some(take_format(input)?),
+                _ => return Err(Damage("a pool of an unknown kind")),
+            });
+        }
+        let count = take_len(input, TEMPLATES_MAX + 2)?;
+        // A piece takes more room here than in a key, by its kind and length.
+        let bytes = take_frame(input, 8 * TEMPLATE_BYTES_MAX)?;
+        let mut rest = &bytes[..];
+        let mut templates = Vec::new();
+        for _ in 0..count {
+            let most = rest.len();
+            let pieces = take_len(&mut rest, most)?;
+            let template: Read<Vec<Piece>> =
+                (0..pieces).map(|_| take_piece(&mut rest, formats.len())).collect();
+            templates.push(template?);
+        }
+        super::pack::done(rest)?;
+        let pools: Read<Vec<PoolShape>> = formats
+            .into_iter()
+            .map(|format| match format {
+                Some(format) => Ok(PoolShape::Stamps(format)),
+                None => take_dictionary(input).map(PoolShape::Texts),
+            })
+            .collect();
+        Ok(Self { templates, pools: pools? })
+    }
+
+    /// Rebuilds the texts of a chunk; `times` are its records', `hole` says what stands in the
+    /// hole of a row.
+    pub(super) fn rebuild<'h>(
+        &self,
+        input: &mut &[u8],
+        times: &[Timestamp],
+        hole: impl Fn(usize) -> Option<&'h [u8]>,
+    ) -> Read<Rebuilt> {
+        let unknown = Damage("a template that there is not");
+        let rows: Vec<&[Piece]> = take_planes(input, times.len())?
+            .into_iter()
+            .map(|n| self.templates.get(usize::try_from(n).ok()?).map(Vec::as_slice))
+            .collect::<Option<_>>()
+            .ok_or(unknown)?;
+        let mut cursors = self.cursors(input, &rows)?;
+        let mut rebuilt = Rebuilt {
+            texts: Texts::default(),
+            slots: Vec::new(),
+            firsts: Vec::with_capacity(rows.len()),
+            holes: Vec::with_capacity(rows.len()),
+        };
+        for ((row, pieces), time) in rows.into_iter().enumerate().zip(times) {
+            rebuilt.row(pieces, &mut cursors, *time, || hole(row))?;
+        }
+        Ok(rebuilt)
+    }
+
+    /// The columns of a chunk; how long each is, its templates say.
+    fn cursors(&self, input: &mut &[u8], rows: &[&[Piece]]) -> Read<Vec<Cursor>> {
+        let mut counts = vec![0_usize; self.pools.len()];
+        for piece in rows.iter().copied().flatten() {
+            if let Piece::Slot(pool) = piece
+                && let Some(count) = counts.get_mut(*pool as usize)
+            {
+                *count += 1;
+            }
+        }
+        let cursor = |(pool, count): (&PoolShape, usize)| match pool {
+            PoolShape::Texts(dictionary) => {
+                take_column(input, count, dictionary).map(|column| Cursor::Texts(column, 0))
+            }
+            PoolShape::Stamps(format) => {
+                let values = if count > 0 { take_integers(input, count)? } else { Vec::new() };
+                Ok(Cursor::Stamps(*format, values.into_iter()))
+            }
+        };
+        self.pools.iter().zip(counts).map(cursor).collect()
+    }
+}
+
+/// Time formats are few (5 signs and digits); more pools of them are damage.
+const STAMP_POOLS_MAX: usize = 1 << 16;
+
+fn take_format(input: &mut &[u8]) -> Read<Format> {
+    let mut bytes = [0; FORMAT_BYTES];
+    bytes.copy_from_slice(take_exact(input, FORMAT_BYTES)?);
+    Format::from_bytes(bytes).ok_or(Damage("a time format that there is not"))
+}
+
+fn take_piece(input: &mut &[u8], pools: usize) -> Read<Piece> {
+    Ok(match take_u8(input)? {
+        STATIC => Piece::Static(take_bytes(input)?.into()),
+        PLAIN => {
+            let pool = u32::try_from(take_varint(input)?).ok();
+            let pool = pool.filter(|pool| (*pool as usize) < pools);
+            Piece::Slot(pool.ok_or(Damage("a pool that there is not"))?)
+        }
+        HOLE => Piece::Hole,
+        _ => return Err(Damage("a piece of an unknown kind")),
+    })
+}
+
+impl Rebuilt {
+    fn row<'h>(
+        &mut self,
+        pieces: &[Piece],
+        cursors: &mut [Cursor],
+        time: Timestamp,
+        hole: impl Fn() -> Option<&'h [u8]>,
+    ) -> Read<()> {
+        let short = Damage("a column that is too short");
+        let start = self.texts.total();
+        self.firsts.push(self.slots.len());
+        let mut hole_at = None;
+        for piece in pieces {
+            let from = self.texts.total() - start;
+            match piece {
+                Piece::Static(text) => self.texts.open().extend_from_slice(text),
+                Piece::Hole => {
+                    hole_at = Some(from);
+                    self.texts.open().extend_from_slice(hole().ok_or(short)?);
+                }
+                Piece::Slot(pool) => {
+                    match cursors.get_mut(*pool as usize).ok_or(short)? {
+                        Cursor::Texts(column, next) => {
+                            let text = column.get(*next).ok_or(short)?;
+                            *next += 1;
+                            self.texts.open().extend_from_slice(text);
+                        }
+                        Cursor::Stamps(format, values) => {
+                            let value = values.next().ok_or(short)?.wrapping_add(format.at(time.0));
+                            format.write(value, self.texts.open());
+                        }
+                    }
+                    let offset = |n: usize| u32::try_from(n).map_err(|_| Damage("a text too long"));
+                    self.slots.push((offset(from)?, offset(self.texts.total() - start)?));
+                }
+            }
+        }
+        self.holes.push(hole_at);
+        self.texts.close();
+        if self.texts.total() > COLUMN_BYTES_MAX {
+            return Err(Damage("a column that is too long"));
+        }
+        Ok(())
+    }
+
+    /// The text of a row.
+    pub(super) fn get(&self, row: usize) -> Option<&[u8]> {
+        self.texts.get(row)
+    }
+
+    /// Where what stood in the hole starts in a row's text; `None` where it has none.
+    pub(super) fn hole(&self, row: usize) -> Option<usize> {
+        self.holes.get(row).copied().flatten()
+    }
+
+    /// A slot of a row's text, counted from 0.
+    pub(super) fn slot(&self, row: usize, n: usize) -> Option<&[u8]> {
+        let first = *self.firsts.get(row)?;
+        let end = self.firsts.get(row + 1).copied().unwrap_or(self.slots.len());
+        let (start, stop) = *self.slots.get(first..end)?.get(n)?;
+        self.texts.get(row)?.get(start as usize..stop as usize)
+    }
+
+    /// Bytes in memory.
+    pub(super) fn weight(&self) -> usize {
+        self.texts.weight() + self.slots.len() * 8 + self.firsts.len() * 24
+    }
+}
