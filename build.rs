@@ -74,7 +74,11 @@ fn npm() -> Command {
 
 /// Its output; or what it was and how it failed, on one line.
 fn run(command: &mut Command) -> Result<Vec<u8>, String> {
-    let what = format!("{command:?}").replace('"', "");
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let what = words.join(" ");
     let output = command.output().map_err(|e| format!("`{what}` did not start ({e})"))?;
     if output.status.success() {
         return Ok(output.stdout);

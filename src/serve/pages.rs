@@ -404,3 +404,81 @@ fn sorry(state: &State, headers: &HeaderMap, problem: &Problem) -> Response {
     };
     reader.answer(problem.status(), &page)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::record::{Defects, Line, Record, Severity, Via};
+    use crate::base::time::Timestamp;
+    use crate::base::value::{Field, Value};
+
+    const EVIL: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
+
+    fn reader() -> Reader {
+        Reader { l: Lang::En, zone: Zone::utc(), zone_name: "UTC".into(), cookie: None }
+    }
+
+    fn record() -> Record {
+        Record {
+            id: 7,
+            time: Timestamp(1_772_355_600_123_456_789),
+            received: Timestamp(1_772_355_600_130_000_000),
+            host: EVIL.into(),
+            app: EVIL.into(),
+            severity: Some(Severity::Error),
+            facility: None,
+            pid: Some(EVIL.into()),
+            line: Line::text(&format!("{EVIL} needle {EVIL}")),
+            fields: vec![Field { name: EVIL.into(), value: Value::str(EVIL) }],
+            format: Some(EVIL.into()),
+            via: std::sync::Arc::new(Via {
+                format: EVIL.into(),
+                listener: EVIL.into(),
+                transport: EVIL.into(),
+                peer: EVIL.into(),
+            }),
+            tag: Some(EVIL.into()),
+            defects: Defects::default(),
+        }
+    }
+
+    #[test]
+    fn what_senders_wrote_is_text_wherever_it_stands() {
+        let address = Address { q: EVIL.into(), tz: EVIL.into(), ..Address::default() };
+        let reader = reader();
+        let mark =
+            |text: &str| text.match_indices("needle").map(|(at, m)| at..at + m.len()).collect();
+        let scene = Scene { address: &address, mark: &mark, zone: &reader.zone, l: reader.l };
+        let page = RecordPage {
+            f: reader.frame(EVIL),
+            ask: Ask { q: EVIL.into(), range: RangeView::of(&address, &reader), ..Ask::default() },
+            detail: scene.detail(&record(), EVIL.to_owned()),
+        };
+        let html = page.render().unwrap();
+        for tag in ["<script>", "<img", "\"'>"] {
+            assert!(!html.contains(tag), "{tag} in {html}");
+        }
+        assert!(html.contains("<mark>needle</mark>"));
+    }
+
+    #[test]
+    fn templates_hold_to_the_content_policy() {
+        let templates = [
+            include_str!("templates/ask.html"),
+            include_str!("templates/base.html"),
+            include_str!("templates/detail.html"),
+            include_str!("templates/first.html"),
+            include_str!("templates/login.html"),
+            include_str!("templates/record.html"),
+            include_str!("templates/viewer.html"),
+            include_str!("templates/words.html"),
+        ];
+        for text in templates {
+            for inline in
+                [" style=", "<style", "<script>", " onclick=", " onload=", "|safe", "javascript:"]
+            {
+                assert!(!text.contains(inline), "{inline} in {text}");
+            }
+        }
+    }
+}
