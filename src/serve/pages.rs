@@ -162,6 +162,8 @@ struct First {
     places: Vec<Place>,
     snippets: Vec<Snippet>,
     near: bool,
+    /// Lines of our own log.
+    own: u64,
     lang_href: String,
 }
 
@@ -181,6 +183,12 @@ struct Login {
     next: String,
     failed: bool,
 }
+
+/// The app of our own log in our own store (contract 2).
+const OWN_APP: &str = "shirabe";
+
+/// With more lines than these somebody has sent some: whether all are ours is not looked at.
+const OWN_LINES_MAX: u64 = 1_000;
 
 /// Who reads: language and clock.
 #[derive(Clone)]
@@ -280,11 +288,19 @@ async fn viewer(
 ) -> Result<Response, Problem> {
     let address = Address::from_params(&params);
     let reader = Reader::new(&state, &address, &headers)?;
-    if state.store.status().records == 0 && address.q.is_empty() {
+    if address.q.is_empty() && nothing_arrived(&state) {
         return Ok(first(&state, &reader, &address, &headers));
     }
     let (status, page) = found::viewer(&state, address, &reader).await?;
     Ok(reader.answer(status, &page))
+}
+
+/// Is there nothing but, at most, what we say of ourselves?
+fn nothing_arrived(state: &State) -> bool {
+    let records = state.store.status().records;
+    records == 0
+        || (records < OWN_LINES_MAX
+            && state.store.sources().iter().all(|source| &*source.app == OWN_APP))
 }
 
 fn first(state: &State, reader: &Reader, address: &Address, headers: &HeaderMap) -> Response {
@@ -299,6 +315,7 @@ fn first(state: &State, reader: &Reader, address: &Address, headers: &HeaderMap)
         places: senders::places(&state.bound, &reach, l),
         snippets: senders::snippets(&state.bound, &reach),
         near: senders::near(&state.bound),
+        own: state.store.status().records,
         lang_href: address.speaking(l.t("ja", "en")).href(),
     };
     reader.answer(StatusCode::OK, &page)

@@ -244,13 +244,14 @@ await test("the live switch shows what comes, and waits for who reads", async (t
   assert.ok(Date.now() - began < 5_000, "within some seconds");
   await shot(page, "live-wide-light");
   const scroll = page.locator("#view .scroll");
-  await scroll.evaluate((element) => element.scrollTo({ top: 400 }));
-  await server.send([{ ...hello, message: "while reading" }]);
+  // By name, since the view may be put in place anew at this moment.
+  await page.evaluate(() => document.querySelector("#view .scroll").scrollTo({ top: 400 }));
+  await server.send([{ ...hello, message: "came meanwhile" }]);
   await page.locator(".waiting", { hasText: /new lines/ }).waitFor();
-  assert.equal(await page.locator("#view .line", { hasText: "while reading" }).count(), 0);
+  assert.equal(await page.locator("#view .line", { hasText: "came meanwhile" }).count(), 0);
   await shot(page, "waiting-wide-light");
   await page.locator(".waiting").click();
-  await page.locator("#view .line", { hasText: "while reading" }).waitFor();
+  await page.locator("#view .line", { hasText: "came meanwhile" }).waitFor();
   assert.equal(await scroll.evaluate((element) => element.scrollTop), 0);
 });
 
@@ -342,8 +343,8 @@ await test("a wall of 4K", async (t) => {
 });
 
 await test("a server with a token asks for it once", async (t) => {
-  const server = await t.server({ SHIRABE_AUTH__TOKEN: '"open sesame"' });
-  server.token = "open sesame";
+  const server = await t.server({ SHIRABE_AUTH__TOKEN: '"open-sesame"' });
+  server.token = "open-sesame";
   await server.send([hello]);
   const someone = await t.visitor();
   const { page } = someone;
@@ -354,7 +355,7 @@ await test("a server with a token asks for it once", async (t) => {
   await page.locator("input[name=token]").fill("wrong");
   await page.keyboard.press("Enter");
   await page.locator(".bad").waitFor();
-  await page.locator("input[name=token]").fill("open sesame");
+  await page.locator("input[name=token]").fill("open-sesame");
   await page.keyboard.press("Enter");
   await page.waitForURL(/q=hel/);
   assert.equal(await lines(page).count(), 1);

@@ -11,10 +11,12 @@ export async function start(settings = {}) {
   if (!bin) throw new Error("SHIRABE_BIN names no program");
   const dir = await mkdtemp(join(tmpdir(), "shirabe-browser-"));
   const any = "127.0.0.1:0";
+  // What is set for the tests is no setting of the server's.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SHIRABE_")));
   const child = spawn(
     bin,
     ["serve", "--data-dir", join(dir, "data"), "--http", any, "--syslog", any, "--forward", any],
-    { stdio: ["ignore", "pipe", "inherit"], cwd: dir, env: { ...process.env, SHIRABE_LOG: "warn", ...settings } },
+    { stdio: ["ignore", "pipe", "inherit"], cwd: dir, env: { ...env, SHIRABE_LOG: "warn", ...settings } },
   );
   let ended = false;
   await new Promise((ready, failed) => {

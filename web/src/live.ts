@@ -51,7 +51,7 @@ export function live(): void {
 
   function tell(): void {
     waiting.textContent = word("waiting").replace("{}", came.toLocaleString(document.documentElement.lang));
-    waiting.hidden = came === 0;
+    waiting.hidden = came === 0 || !reading();
     const place = view();
     if (place && waiting.parentElement !== place) place.append(waiting);
   }
