@@ -43,6 +43,9 @@ pub struct Record {
     pub defects: Defects,
 }
 
+/// Fields in which senders say the time (contract 3), the first that reads.
+pub const TIME_FIELDS: &[&str] = &["@timestamp", "timestamp", "time", "ts", "date"];
+
 /// How a record came in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Via {

@@ -67,12 +67,11 @@ fn is_cut_character(message: &[u8], line: &[u8]) -> bool {
 /// Text of bytes that are not UTF-8: in the origin's encoding where it has one that fits, else
 /// with replacement characters.
 pub(super) fn decoded(bytes: &[u8], origin: &Origin) -> String {
-    if let Some(encoding) = origin.encoding {
-        if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(bytes) {
-            return text.into_owned();
-        }
-    }
-    String::from_utf8_lossy(bytes).into_owned()
+    origin
+        .encoding
+        .and_then(|e| e.decode_without_bom_handling_and_without_replacement(bytes))
+        .unwrap_or_else(|| String::from_utf8_lossy(bytes))
+        .into_owned()
 }
 
 #[cfg(test)]
@@ -84,20 +83,19 @@ mod tests {
         read_body(body, Timestamp(5), &origin, &Given::default())
     }
 
+    fn check(body: &[u8], want: &[(&[u8], &str)]) {
+        let records = read(body);
+        let got: Vec<_> = records.iter().map(|r| (r.line.raw(), r.message())).collect();
+        assert_eq!(got, want, "{}", body.escape_ascii());
+    }
+
     #[test]
     fn lines_are_told_apart() {
-        let cases: &[(&[u8], &[(&[u8], &str)])] = &[
-            (b"", &[]),
-            (b"\n\n\r\n", &[]),
-            (b"a\nb", &[(b"a", "a"), (b"b", "b")]),
-            (b"a\r\n b \r\r\n", &[(b"a\r", "a"), (b" b \r\r", " b \r")]),
-            (b"caf\xe9\n", &[(b"caf\xe9", "caf\u{fffd}")]),
-        ];
-        for (body, want) in cases {
-            let records = read(body);
-            let got: Vec<_> = records.iter().map(|r| (r.line.raw(), r.message())).collect();
-            assert_eq!(got, *want, "{}", body.escape_ascii());
-        }
+        check(b"", &[]);
+        check(b"\n\n\r\n", &[]);
+        check(b"a\nb", &[(b"a", "a"), (b"b", "b")]);
+        check(b"a\r\n b \r\r\n", &[(b"a\r", "a"), (b" b \r\r", " b \r")]);
+        check(b"caf\xe9\n", &[(b"caf\xe9", "caf\u{fffd}")]);
     }
 
     #[test]

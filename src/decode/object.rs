@@ -60,19 +60,18 @@ pub(super) fn into_record(
     if raw.len() < frame.raw.len() {
         defects.add(Defect::Truncated);
     }
-    let line = match message {
-        Some(message) => line(raw, message),
-        None => {
-            let mut text = compact();
-            if text.len() > LINE_BYTES_MAX {
-                text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
-                defects.add(Defect::Truncated);
-            }
-            if text.as_bytes() == raw {
-                Line::spanning(raw, 0, raw.len())
-            } else {
-                Line::with_message(raw, text)
-            }
+    let line = if let Some(message) = message {
+        line(raw, message)
+    } else {
+        let mut text = compact();
+        if text.len() > LINE_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
+            defects.add(Defect::Truncated);
+        }
+        if text.as_bytes() == raw {
+            Line::spanning(raw, 0, raw.len())
+        } else {
+            Line::with_message(raw, text)
         }
     };
     if frame.time.is_none() {

@@ -11,7 +11,7 @@
 //! | | `pairs` | logfmt and `key=value` |
 //! | | `header` | time, host, app and pid at the beginning of a plain line |
 //! | severity | `severity` | from fields, then from a word at the beginning of the message |
-//! | time | `time` | whether a time is one that can be |
+//! | time | `time` | from fields where a plain line has it there; whether it is one that can be |
 //!
 //! Joining the lines of a stack trace comes after these, since it asks for times and severities;
 //! masking comes last, since it must see every field. Neither has a rule yet.
@@ -56,11 +56,14 @@ impl Refiner {
                 found.add_to(record);
             }
         }
-        let text_from =
-            if &*record.via.format == "text" { header::read(record, &self.zone) } else { 0 };
+        let mut text_from = 0;
+        if &*record.via.format == "text" {
+            text_from = header::read(record, &self.zone);
+            time::from_fields(record, &self.zone);
+        }
         if record.severity.is_none() {
             record.severity = severity::of_fields(record, typed)
-                .or_else(|| severity::of_text(record.message().get(text_from..)?));
+                .or_else(|| severity::of_text(record.message().get(text_from..)?, text_from > 0));
         }
         time::judge(record);
     }
@@ -130,7 +133,17 @@ mod tests {
                 none,
                 Some(Crit),
             ),
-            ("[2026-03-01 09:00:00] prod.DEBUG: x", "2026-03-01T00:00:00Z", none, None),
+            ("[2026-03-01 09:00:00] prod.DEBUG: x", "2026-03-01T00:00:00Z", none, Some(Debug)),
+            ("2026-03-01 09:00:00, Info   CBS", "2026-03-01T00:00:00Z", none, Some(Info)),
+            (r#"{"time":"2026-03-01T00:00:00Z","level":3}"#, "2026-03-01T00:00:00Z", none, None),
+            (
+                r#"{"ts":1772323200.5,"level":"warn"}"#,
+                "2026-03-01T00:00:00.500Z",
+                none,
+                Some(Warning),
+            ),
+            ("ts=2026-03-01T00:00:00Z lvl=warn", "2026-03-01T00:00:00Z", none, Some(Warning)),
+            ("time=5 date=soon", noon, none, None),
             (
                 "[Sun Mar 01 09:00:00.12 2026] [core:error] [pid 1] x",
                 "2026-03-01T00:00:00.120Z",
@@ -195,7 +208,8 @@ mod tests {
         for (name, value, want) in [
             ("level", Value::str("Warn"), Some(Severity::Warning)),
             ("level", int(50), Some(Severity::Error)),
-            ("level", int(3), Some(Severity::Error)),
+            ("severity", int(3), Some(Severity::Error)),
+            ("level", int(3), None),
             ("PRIORITY", Value::str("6"), Some(Severity::Info)),
             ("severity_text", Value::str("FATAL"), Some(Severity::Crit)),
             ("metadata.otlp.severity_number", int(17), Some(Severity::Error)),
@@ -230,9 +244,10 @@ mod tests {
     fn an_object_that_is_its_own_message_is_not_read_twice() {
         for (raw, message) in [(r#"{"a":1}"#, r#"{"a":1}"#), (r#"{ "a": 1 }"#, r#"{"a":1}"#)] {
             let mut r = record("json", "");
-            r.line = match raw == message {
-                true => Line::spanning(raw.as_bytes(), 0, raw.len()),
-                false => Line::with_message(raw.as_bytes(), message),
+            r.line = if raw == message {
+                Line::spanning(raw.as_bytes(), 0, raw.len())
+            } else {
+                Line::with_message(raw.as_bytes(), message)
             };
             assert_eq!(refined(r).fields, []);
         }

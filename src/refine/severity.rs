@@ -23,6 +23,9 @@ const OTLP_NUMBER: &str = "metadata.otlp.severity_number";
 /// How far into a text its level is looked for, bytes.
 const WITHIN: usize = 160;
 
+/// Words that are a level in any case where they follow a time at once.
+const PLAIN: &[&str] = &["trace", "debug", "info", "warn", "warning", "error", "critical", "fatal"];
+
 /// How many words may stand between a time and the level.
 const WORDS_BEFORE: usize = 4;
 
@@ -31,6 +34,8 @@ pub(super) fn of_fields(record: &Record, typed: usize) -> Option<Severity> {
     let find = |name: &&str| {
         let at = record.fields.iter().position(|f| *f.name == **name)?;
         match &record.fields.get(at)?.value {
+            // A small `level` is syslog's in GELF; others count from 0 up, each in a way of its own.
+            Value::Int(0..=7) if *name == "level" && record.field("version").is_none() => None,
             Value::Int(number) if at < typed => of_number(*number),
             Value::Str(text) => match text.parse() {
                 Ok(number) if *name == "PRIORITY" => of_number(number),
@@ -71,10 +76,18 @@ fn of_otlp(number: i64) -> Option<Severity> {
     }
 }
 
-/// From a level word at the beginning of `text`, which is what follows a time. Before it may stand
-/// what logging frameworks put there: numbers, something in brackets, dashes, and one name.
-pub(super) fn of_text(text: &str) -> Option<Severity> {
+/// From a level word at the beginning of `text`; `is_after_time` where a time stands before it.
+/// Before it may stand what logging frameworks put there: numbers, something in brackets, dashes,
+/// and one name.
+pub(super) fn of_text(text: &str, is_after_time: bool) -> Option<Severity> {
     let head = text.get(..text.floor_char_boundary(WITHIN))?;
+    if is_after_time {
+        let first = head.trim_start_matches([' ', ',']);
+        let word = first.split(' ').next().unwrap_or_default();
+        if PLAIN.iter().any(|plain| word.eq_ignore_ascii_case(plain)) {
+            return Severity::from_text(word);
+        }
+    }
     let mut rest = head;
     let mut names = 0;
     for _ in 0..=WORDS_BEFORE {
@@ -93,7 +106,12 @@ pub(super) fn of_text(text: &str) -> Option<Severity> {
         let end =
             rest.find(|c: char| c.is_whitespace() || matches!(c, ':' | '|' | ',' | '[' | '('));
         let (word, after) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
-        if let Some(severity) = of_word(word, after.starts_with(':') && names == 0) {
+        // `error: x`, and Monolog's `local.ERROR: x`.
+        let is_last = after.starts_with(':') && names == 0;
+        let dotted = word.rsplit_once('.').filter(|_| is_last);
+        if let Some(severity) =
+            of_word(word, is_last).or_else(|| dotted.and_then(|(_, word)| of_word(word, false)))
+        {
             return Some(severity);
         }
         let is_number = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');

@@ -1,16 +1,46 @@
-//! Whether a record's time is one that can be; it is kept either way.
+//! The time of a plain line that says it in a field; and whether a time is one that can be.
 
 use crate::base::limits::{ANCIENT_TIME_S, FUTURE_SKEW_MAX_S};
-use crate::base::record::{Defect, Record};
-use crate::base::time::Timestamp;
+use crate::base::record::{Defect, Record, TIME_FIELDS};
+use crate::base::time::{Timestamp, Zone};
+use crate::base::value::Value;
 
-/// Notes a time far ahead of ours, or before there were such logs.
+/// Takes the time from the first usual field that has one that can be, where none is known yet.
+pub(super) fn from_fields(record: &mut Record, zone: &Zone) {
+    if !record.defects.has(Defect::NoTimestamp) {
+        return;
+    }
+    let received = record.received;
+    let found = TIME_FIELDS.iter().find_map(|name| {
+        let at = match record.field(name)? {
+            Value::Str(text) => Timestamp::parse_any(text, zone, received),
+            Value::Int(count) => Timestamp::from_epoch(*count),
+            number @ Value::Float(_) => Timestamp::from_epoch_text(&number.to_string()),
+            _ => None,
+        }?;
+        // `time=5` and the like are durations, not moments.
+        (!is_ancient(at) && !is_ahead(at, received)).then_some(at)
+    });
+    if let Some(at) = found {
+        record.time = at;
+        record.defects.remove(Defect::NoTimestamp);
+    }
+}
+
+/// Notes a time far ahead of ours, or before there were such logs; it is kept either way.
 pub(super) fn judge(record: &mut Record) {
-    let ahead = record.time.0.saturating_sub(record.received.0);
-    if ahead > FUTURE_SKEW_MAX_S.saturating_mul(1_000_000_000) {
+    if is_ahead(record.time, record.received) {
         record.defects.add(Defect::FutureTime);
     }
-    if record.time < Timestamp::from_parts(ANCIENT_TIME_S, 0) {
+    if is_ancient(record.time) {
         record.defects.add(Defect::AncientTime);
     }
+}
+
+fn is_ahead(time: Timestamp, received: Timestamp) -> bool {
+    time.0.saturating_sub(received.0) > FUTURE_SKEW_MAX_S.saturating_mul(1_000_000_000)
+}
+
+fn is_ancient(time: Timestamp) -> bool {
+    time < Timestamp::from_parts(ANCIENT_TIME_S, 0)
 }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha512};
 use shirabe::base::record::Record;
 use shirabe::base::time::Timestamp;
 use shirabe::decode::Origin;
-use shirabe::decode::forward::{Forward, Security, Step};
+use shirabe::decode::forward::{Chunk, Forward, Security, Step};
 use shirabe::decode::frame::{Packing, unpack};
 use shirabe::decode::json::{Given, Shape, read_body};
 
@@ -100,14 +100,12 @@ fn http_recordings_give_their_records() {
             let (message, fields) = flat_of(&row["record"], &Value::Null, &[]);
             let context = format!("{}: {row}", case.display());
             assert_eq!(fields_of(record), fields, "{context}");
-            match message {
-                Some(message) => assert_eq!(record.message(), message, "{context}"),
-                None => {
-                    let value_of = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
-                    let said = value_of(record.message().as_bytes());
-                    let sent = value_of(record.line.raw());
-                    assert_eq!(said, sent, "{context}");
-                }
+            if let Some(message) = message {
+                assert_eq!(record.message(), message, "{context}");
+            } else {
+                let value_of = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
+                let said = value_of(record.message().as_bytes());
+                assert_eq!(said, value_of(record.line.raw()), "{context}");
             }
             let record_of = &row["record"];
             let date = record_of.get("date").unwrap_or(&record_of["@ts"]);
@@ -139,7 +137,7 @@ fn replay(case: &Path, bytes: &[u8], sizes: &[usize]) -> Heard {
                 Step::Message(message) => {
                     heard.records.extend(message.records);
                     heard.signals += usize::from(message.signal.is_some());
-                    heard.answers.extend(message.chunk.iter().flat_map(|chunk| chunk.ack()));
+                    heard.answers.extend(message.chunk.iter().flat_map(Chunk::ack));
                     heard.refused |= !message.rejects.is_empty();
                 }
                 Step::Reject(reject) => {
@@ -212,7 +210,7 @@ fn compare_record(record: &Record, row: &Value, group: &Value, context: &str) {
     for odd in row["odd_values"].as_array().unwrap_or(&empty) {
         set_odd(&mut tree, &mut metadata, odd);
     }
-    let (message, fields) = flat_of(&tree, &metadata, &[group.clone()]);
+    let (message, fields) = flat_of(&tree, &metadata, std::slice::from_ref(group));
     assert_eq!(fields_of(record), fields, "{context}");
     if let Some(message) = message {
         assert_eq!(record.message(), message, "{context}");
@@ -254,8 +252,8 @@ fn set_odd(tree: &mut Value, metadata: &mut Value, odd: &Value) {
 }
 
 fn unhex(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.bytes().map(|b| (b as char).to_digit(16).unwrap() as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 /// Contract 3's flattening, written a second time and plainly: the message, and the rest.
@@ -324,12 +322,14 @@ fn rows(case: &Path, file: Option<&str>) -> Vec<Value> {
     rows.filter(|row| file.is_none() || row["file"].as_str() == file).collect()
 }
 
+type Headers = Vec<(String, String)>;
+
 /// The requests in a connection's bytes.
-fn requests(mut bytes: &[u8]) -> Vec<(Vec<(String, String)>, Vec<u8>)> {
+fn requests(mut bytes: &[u8]) -> Vec<(Headers, Vec<u8>)> {
     let mut all = Vec::new();
     while let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let headers: Vec<(String, String)> = head
+        let headers: Headers = head
             .lines()
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_lowercase(), value.to_owned()))

@@ -152,7 +152,9 @@ impl<'a> Ping<'a> {
 
 fn hex_of(parts: &[&[u8]]) -> String {
     let mut hash = Sha512::new();
-    parts.iter().for_each(|part| hash.update(part));
+    for part in parts {
+        hash.update(part);
+    }
     hash.finalize().iter().fold(String::with_capacity(128), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap_or_default();
         hex

@@ -1,7 +1,7 @@
 //! One whole forward message to records.
 //!
-//! The four modes of the protocol (Message, Forward, PackedForward, CompressedPackedForward) all
-//! come down to entries: a time, perhaps metadata, and a record. Whatever an entry's record is, it
+//! The four modes of the protocol (Message, Forward, `PackedForward`, `CompressedPackedForward`)
+//! all come down to entries: a time, perhaps metadata, and a record. Whatever an entry's record is, it
 //! is kept; only what has no entry's shape is refused. OTLP group markers, entries with the
 //! seconds -1 and -2, are no records: what they say holds for the records between them.
 
@@ -80,7 +80,7 @@ struct Context<'a> {
 #[derive(Clone, Copy)]
 enum WireTime {
     Known(Timestamp),
-    /// Seconds -1 of an EventTime, or as an integer: in the shape with metadata a group begins.
+    /// Seconds -1 of an `EventTime`, or as an integer: in the shape with metadata a group begins.
     Start(Timestamp),
     /// Seconds -2: it ends.
     End(Timestamp),
@@ -323,8 +323,8 @@ fn unpacked<'a>(packed: &'a [u8], compressed: Option<&str>) -> Result<Cow<'a, [u
     }
 }
 
-/// Reads an EventTime (ext 0: seconds and nanoseconds, unsigned), a msgpack timestamp (ext -1),
-/// a count since the epoch, or nil.
+/// Reads an `EventTime` (ext 0: seconds and nanoseconds, unsigned), a msgpack timestamp (ext -1), a
+/// count since the epoch, or nil.
 fn read_time(value: &[u8]) -> WireTime {
     let Ok(token) = Reader::new(value).token() else { return WireTime::Unreadable };
     let at = match token {

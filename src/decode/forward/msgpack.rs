@@ -129,6 +129,12 @@ impl Default for Scan {
 }
 
 impl Scan {
+    /// How far it has come.
+    #[cfg(test)]
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
     /// The length of the value that `bytes` begin with, once it is all there. Until then call it
     /// again with the same bytes and more after them.
     pub(super) fn run(&mut self, bytes: &[u8], max: usize) -> Result<Option<usize>, Fault> {
@@ -356,13 +362,13 @@ fn read_key<'a>(reader: &mut Reader<'a>, defects: &mut Defects) -> Result<Cow<'a
 /// The value of a token that is no container.
 fn leaf(token: Token<'_>, flat: &mut Flat, origin: &Origin) -> Value {
     match token {
-        Token::Str(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Value::str(text),
-            Err(_) => {
-                flat.note(Defect::NotUtf8);
-                Value::str(lines::decoded(bytes, origin))
+        Token::Str(bytes) => {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                return Value::str(text);
             }
-        },
+            flat.note(Defect::NotUtf8);
+            Value::str(lines::decoded(bytes, origin))
+        }
         Token::Bin(bytes) | Token::Ext(_, bytes) => {
             let mut defects = Defects::default();
             let text = text_of_bytes(bytes, &mut defects);
@@ -375,13 +381,11 @@ fn leaf(token: Token<'_>, flat: &mut Flat, origin: &Origin) -> Value {
 
 /// A bin or an ext: text where it is UTF-8, else base64.
 fn text_of_bytes<'a>(bytes: &'a [u8], defects: &mut Defects) -> Cow<'a, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            defects.add(Defect::Binary);
-            Cow::Owned(STANDARD.encode(bytes))
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
     }
+    defects.add(Defect::Binary);
+    Cow::Owned(STANDARD.encode(bytes))
 }
 
 fn scalar(token: Token<'_>) -> Value {
