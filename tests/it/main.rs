@@ -13,11 +13,14 @@
 
 mod support; // the built program on free ports, a small HTTP client, waiting without sleeping for luck
 
-mod forward; // recorded bytes of forward and HTTP senders, against the records they must give
-
-mod api; // every call over HTTP: shapes, errors, guards, paging, the live stream
+// Decoders: recorded bytes of real senders against the records that they must give.
+mod forward;
+mod syslog;
+// The program as others meet it.
+mod api;
+mod recordings;
+mod senders;
+// Real log files, imported and compared byte for byte.
 mod corpora;
-mod house; // floors, doors and names of the source itself
-mod senders; // real programs: logger, rsyslog, syslog-ng, fluent loggers, curl // real log files, imported and compared byte for byte
-#[cfg(test)]
-mod syslog; // recorded bytes of real senders, and dialects case by case
+// The source itself: floors, doors, names.
+mod house;
