@@ -279,8 +279,9 @@ pub const HTTP_STALL_SECONDS_MAX: u64 = 60;
 /// Lines of one page of the viewer: more than a screen holds, few enough to be drawn at once.
 pub const PAGE_LINES: usize = 100;
 
-/// About so many bars has the viewer's histogram: some 12 px each on a desk, 3 px on a phone.
-pub const PAGE_BARS: usize = 120;
+/// Most bars of the viewer's histogram: some 11 px each on a desk, 3 px on a phone; a little above
+/// 120, so that an hour and the minute after it have bars of half a minute.
+pub const PAGE_BARS: usize = 130;
 /// Most regular expressions of a query, and the bytes that each may take compiled (and again for
 /// its cache): beyond it the query is an error. Together they bound what a query can hold.
 pub const QUERY_REGEXES_MAX: usize = 32;

@@ -58,7 +58,13 @@ export async function start(settings = {}) {
 /** A quarter of an hour of a small company, the newest line `now`. */
 export function company(now = Date.now(), count = 900) {
   let seed = 42;
-  const roll = (n) => (seed = (seed * 1103515245 + 12345) & 0x7fffffff) % n;
+  // Marsaglia's xorshift32.
+  const roll = (n) => {
+    seed ^= seed << 13;
+    seed ^= seed >>> 17;
+    seed ^= seed << 5;
+    return (seed >>> 0) % n;
+  };
   const pick = (...of) => of[roll(of.length)];
   const address = () => `203.0.113.${1 + roll(250)}`;
   const records = [];
@@ -88,7 +94,7 @@ export function company(now = Date.now(), count = 900) {
       case 4:
         records.push({ time, host: `app-0${10 + roll(20)}`, app: "order-service", level: bad ? "error" : "debug",
           message: bad ? "java.net.SocketTimeoutException: Read timed out\n\tat com.example.cart.TrackGraph.homeIndex(TrackGraph.java:681)\n\tat com.example.cart.StoryRank.recordFilter(StoryRank.java:477)" : `cache hit ratio 0.9${roll(9)} keys=${roll(99999)}`,
-          trace_id: Math.abs(roll(0x7ffffff)).toString(16).padStart(16, "4") });
+          trace_id: roll(0x7ffffff).toString(16).padStart(16, "4") });
         break;
       default:
         records.push({ time, host: `web-${1 + roll(8)}`, app: "nginx", level: "info",

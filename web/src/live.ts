@@ -50,10 +50,11 @@ export function live(): void {
   }
 
   function tell(): void {
-    waiting.textContent = word("waiting").replace("{}", came.toLocaleString(document.documentElement.lang));
+    const many = word("waiting").replace("{}", came.toLocaleString(document.documentElement.lang));
+    waiting.textContent = came === 1 ? word("waitingOne") : many;
     waiting.hidden = came === 0 || !reading();
-    const place = view();
-    if (place && waiting.parentElement !== place) place.append(waiting);
+    const place = document.querySelector("#view .scroll");
+    if (place && waiting.parentElement !== place) place.prepend(waiting);
   }
 
   async function look(asked: boolean): Promise<void> {

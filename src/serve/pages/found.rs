@@ -9,7 +9,7 @@ use crate::base::limits::{PAGE_BARS, PAGE_LINES};
 use crate::base::metrics::Counter;
 use crate::base::record::Record;
 use crate::base::time::{TimeRange, Timestamp};
-use crate::query::{self, Bucket, Buckets, Budget, Cursor, Histogram, Order};
+use crate::query::{self, Buckets, Budget, Cursor, Histogram, Order};
 use crate::reply::Problem;
 use crate::serve::State;
 use crate::serve::params::{Params, Question, cursor_text};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::record::{Record, Severity};
-use crate::base::time::Zone;
+use crate::base::time::{Timestamp, Zone};
 use crate::base::value::Value;
 
 use super::address::{Address, condition};
@@ -201,7 +201,7 @@ impl Scene<'_> {
             letter: letter(record.severity),
             severity: record.severity.map_or("", Severity::name),
             time: at.strftime("%H:%M:%S%.3f").to_string(),
-            full_time: at.strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string(),
+            full_time: precise(record.time, self.zone),
             machine_time: record.time.to_string(),
             day: None,
             host: Arc::clone(&record.host),
@@ -282,16 +282,15 @@ impl Scene<'_> {
 
     fn origin(&self, record: &Record) -> Vec<Fact> {
         let l = self.l;
-        let at = |time: crate::base::time::Timestamp, format: &str| {
-            time.in_zone(self.zone).strftime(format).to_string()
-        };
+        let at =
+            |time: Timestamp, format: &str| time.in_zone(self.zone).strftime(format).to_string();
         let asked = |name: &str, key: &str, value: &str| {
             self.fact(name, value, Some(condition(key, value)))
         };
         let said = |name: &str, value: String| self.fact(name, &value, None);
         let late = record.received.0.saturating_sub(record.time.0) / 1_000_000;
         let mut facts = vec![
-            said(l.t("time", "時刻"), at(record.time, "%Y-%m-%d %H:%M:%S%.f %:z")),
+            said(l.t("time", "時刻"), precise(record.time, self.zone)),
             said(
                 l.t("received", "受信"),
                 if (0..60_000).contains(&late) {
@@ -344,7 +343,7 @@ impl Scene<'_> {
     fn around(&self, record: &Record) -> Vec<(&'static str, String)> {
         let window = |seconds: i64| {
             let at = record.time.0.saturating_add(seconds * 1_000_000_000);
-            super::chart::stamp(crate::base::time::Timestamp(at).floor_to_millis(), self.zone)
+            super::chart::stamp(Timestamp(at).floor_to_millis(), self.zone)
         };
         let address = self.address.over(window(-30), window(30)).opening(Some(record.id));
         let of = |q: String| {
@@ -357,6 +356,16 @@ impl Scene<'_> {
             (self.l.t("everything", "すべて"), of(String::new())),
         ]
     }
+}
+
+/// An instant with all its digits, in threes.
+fn precise(time: Timestamp, zone: &Zone) -> String {
+    let fraction = match time.0.rem_euclid(1_000_000_000) {
+        n if n % 1_000_000 == 0 => "%.3f",
+        n if n % 1_000 == 0 => "%.6f",
+        _ => "%.9f",
+    };
+    time.in_zone(zone).strftime(&format!("%Y-%m-%d %H:%M:%S{fraction} %:z")).to_string()
 }
 
 /// The byte range of the first `chars` characters.
