@@ -121,3 +121,87 @@ fn reason(error: &hyper::Error) -> &'static str {
         _ => "broken",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::serve::tests::state;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A server of so many places and so much patience, and where it is.
+    async fn start(
+        head: Duration,
+        connections_max: usize,
+    ) -> (State, std::net::SocketAddr, tempfile::TempDir) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (state, dir) = state(address);
+        let router = Router::new().route("/", get(async || "hello"));
+        tokio::spawn(serve(listener, state.clone(), router, head, connections_max));
+        (state, address, dir)
+    }
+
+    /// All that comes until the server closes.
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        // A reset is an end, too.
+        drop(tokio::time::timeout(PATIENCE, read).await.expect("an end in time"));
+        String::from_utf8(answer).expect("text")
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_or_half_a_head_is_closed() {
+        let (state, address, _dir) = start(Duration::from_millis(200), 10).await;
+        for begin in ["", "GET / HTTP/1.1\r\nhost: ", "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+            let mut stream = TcpStream::connect(address).await.expect("a connection");
+            stream.write_all(begin.as_bytes()).await.expect("sent");
+            let answer = rest(&mut stream).await;
+            assert_eq!(
+                answer.contains("hello"),
+                begin.ends_with("\r\n\r\n"),
+                "{begin:?}: {answer}"
+            );
+        }
+        assert!(state.metrics.total(Counter::Closed) >= 2);
+    }
+
+    #[tokio::test]
+    async fn one_connection_too_many_is_closed_and_a_place_comes_back() {
+        let (state, address, _dir) = start(PATIENCE, 1).await;
+        let ask = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let mut first = TcpStream::connect(address).await.expect("a connection");
+        first.write_all(ask).await.expect("sent");
+        let mut byte = [0];
+        first.read_exact(&mut byte).await.expect("an answer");
+        let mut second = TcpStream::connect(address).await.expect("a connection");
+        assert_eq!(rest(&mut second).await, "");
+        assert_eq!(state.metrics.total(Counter::Closed), 1);
+        drop(first);
+        // Its place is free once the server has seen that it went.
+        let answer = async {
+            loop {
+                let mut third = TcpStream::connect(address).await.expect("a connection");
+                if third.write_all(ask).await.is_ok() && third.read_exact(&mut byte).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, answer).await.expect("a place in time");
+    }
+
+    #[tokio::test]
+    async fn a_stop_lets_what_is_idle_go_at_once() {
+        let (state, address, _dir) = start(PATIENCE, 10).await;
+        let mut idle = TcpStream::connect(address).await.expect("a connection");
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
+        let mut byte = [0];
+        idle.read_exact(&mut byte).await.expect("an answer");
+        state.stop();
+        assert!(rest(&mut idle).await.ends_with("hello"));
+    }
+}

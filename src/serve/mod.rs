@@ -226,3 +226,95 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("{} does not answer {method}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::base::machine::{SystemClock, SystemDisk};
+    use crate::config::load::{Inputs, load};
+    use crate::store::Options;
+
+    /// The state of a server with nothing configured, at an address of loopback.
+    pub(super) fn state(http: SocketAddr) -> (State, tempfile::TempDir) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let loaded = load(&Inputs {
+            file: None,
+            env: Vec::new(),
+            flags: Vec::new(),
+            machine_memory_bytes: 1 << 30,
+            hostname: "test".into(),
+            read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        })
+        .expect("the default");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let metrics = Arc::new(Metrics::default());
+        let options = Options {
+            data_dir: dir.path().join("data"),
+            live_bytes_max: 1 << 20,
+            free_floor_bytes: 0,
+            on_commit: Box::new(|_| {}),
+            metrics: Arc::clone(&metrics),
+        };
+        let store =
+            Store::open(options, Arc::new(SystemDisk), Arc::clone(&clock)).expect("a store");
+        let hub = Arc::new(Hub::default());
+        let config = Arc::new(loaded.config);
+        let parts = Parts { store, hub, metrics, config, clock, bound: Vec::new(), http };
+        (State::new(parts), dir)
+    }
+
+    fn loopback() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 8514))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_question_is_told_when_nobody_waits_for_its_answer() {
+        let (state, _dir) = state(loopback());
+        let (began, begun) = channel();
+        let (ended, end) = channel();
+        let asker = state.clone();
+        let client = tokio::spawn(async move {
+            asker
+                .ask(move |_, budget| {
+                    began.send(()).expect("a listener");
+                    while !budget.cancelled.load(Ordering::Relaxed) {
+                        std::thread::yield_now();
+                    }
+                    ended.send(()).expect("a listener");
+                    Ok(())
+                })
+                .await
+        });
+        let patience = Duration::from_secs(30);
+        tokio::task::block_in_place(|| begun.recv_timeout(patience)).expect("it begins");
+        client.abort();
+        tokio::task::block_in_place(|| end.recv_timeout(patience)).expect("it is told");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_more_questions_are_worked_on_than_there_are_places() {
+        let (state, _dir) = state(loopback());
+        let at_once = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let asks: Vec<_> = (0..4 * QUERIES_AT_ONCE_MAX)
+            .map(|_| {
+                let (state, at_once) = (state.clone(), Arc::clone(&at_once));
+                tokio::spawn(async move {
+                    state
+                        .ask(move |_, _| {
+                            let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
+                            std::thread::yield_now();
+                            at_once.fetch_sub(1, Ordering::SeqCst);
+                            Ok(now)
+                        })
+                        .await
+                })
+            })
+            .collect();
+        for ask in asks {
+            let now = ask.await.expect("a task").expect("an answer");
+            assert!((1..=QUERIES_AT_ONCE_MAX).contains(&now), "{now} at once");
+        }
+    }
+}

@@ -282,6 +282,53 @@ impl<'a> HistogramJson<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::record::{Defects, Line, Via};
+
+    /// A page of records of a kilobyte each.
+    fn page(ids: &[u64], next: Option<Cursor>) -> Page {
+        let name: Arc<str> = "x".into();
+        let via = Arc::new(Via {
+            format: Arc::clone(&name),
+            listener: Arc::clone(&name),
+            transport: Arc::clone(&name),
+            peer: Arc::clone(&name),
+        });
+        let record = |id: &u64| {
+            Arc::new(Record {
+                id: *id,
+                time: Timestamp(7),
+                received: Timestamp(7),
+                host: Arc::clone(&name),
+                app: Arc::clone(&name),
+                severity: None,
+                facility: None,
+                pid: None,
+                line: Line::text(&"x".repeat(1_000)),
+                fields: Vec::new(),
+                format: None,
+                via: Arc::clone(&via),
+                tag: None,
+                defects: Defects::default(),
+            })
+        };
+        Page { records: ids.iter().map(record).collect(), next }
+    }
+
+    #[test]
+    fn a_page_ends_where_it_is_too_large_and_its_cursor_goes_on() {
+        let later = Cursor { time: Timestamp(1), id: 1, last_id: 9 };
+        for (bytes_max, kept) in [(1 << 20, 4), (3_000, 2), (1, 1)] {
+            let mut cut = page(&[5, 4, 3, 2], Some(later));
+            cut_to_bytes(&mut cut, bytes_max, 9);
+            let ids: Vec<u64> = cut.records.iter().map(|r| r.id).collect();
+            assert_eq!(ids, [5, 4, 3, 2].into_iter().take(kept).collect::<Vec<_>>());
+            let at_last = Cursor { time: Timestamp(7), id: 6 - kept as u64, last_id: 9 };
+            assert_eq!(cut.next, Some(if kept == 4 { later } else { at_last }), "{bytes_max}");
+        }
+        let mut empty = page(&[], None);
+        cut_to_bytes(&mut empty, 1, 9);
+        assert_eq!(empty.next, None);
+    }
 
     #[test]
     fn intervals() {
