@@ -67,7 +67,11 @@ fn node(bytes: &[u8]) -> Option<&[u8]> {
     (place.contains(&b'/') && is_dated(rest)).then_some(rest)
 }
 
+/// With a month's name, as all these devices write it; ISO dates follow other things, too.
 fn is_dated(rest: &[u8]) -> bool {
+    if let [_, _, _, _, b'-' | b'/' | b':', ..] = rest {
+        return false;
+    }
     let time = rest.strip_prefix(b"*").or(rest.strip_prefix(b".")).unwrap_or(rest);
     written::scan(time).is_some()
 }

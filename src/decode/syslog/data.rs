@@ -7,13 +7,13 @@ use crate::base::record::Defect;
 use crate::base::value::{Field, Value};
 use crate::decode::frame::whole_characters;
 
-use super::Context;
+use super::{Context, skip_spaces};
 
 /// Reads all elements at the beginning of `bytes`, appends their fields, and gives what follows
 /// them; `None`, and nothing appended, where they are not well formed.
 ///
 /// Laxer than the RFC where nothing is lost by it: names that are not ASCII, `]` unescaped in a
-/// value. A name given twice is an array of its values, an element without any is `true`.
+/// value, values without quotes or after a space. A name given twice is an array of its values, an element without any is `true`.
 pub(super) fn read<'a>(
     bytes: &'a [u8],
     fields: &mut Vec<Field>,
@@ -46,7 +46,11 @@ fn elements<'a>(
                 [b' ', b' ' | b']', ..] => params.get(1..)?,
                 [b' ', param @ ..] => {
                     let (name, value) = name(param)?;
-                    let (text, after) = quoted(value.strip_prefix(b"=\"")?)?;
+                    let value = value.strip_prefix(b"=")?;
+                    let (text, after) = match skip_spaces(value) {
+                        [b'"', value @ ..] => quoted(value)?,
+                        _ => bare(value)?,
+                    };
                     name_of.truncate(stem);
                     name_of.push('.');
                     name_of.push_str(&context.text(name));
@@ -80,6 +84,13 @@ fn name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 enum Text<'a> {
     Plain(&'a [u8]),
     Unescaped(Vec<u8>),
+}
+
+/// A value without quotes, which the RFC does not have but some send.
+fn bare(bytes: &[u8]) -> Option<(Text<'_>, &[u8])> {
+    let end = bytes.iter().position(|b| matches!(b, b' ' | b']' | b'"' | b'\n'))?;
+    let (plain, rest) = bytes.split_at_checked(end)?;
+    (end > 0 && !rest.starts_with(b"\"")).then_some((Text::Plain(plain), rest))
 }
 
 /// A value to its closing quote. A backslash takes its meaning from `"`, `\` and `]` only and is

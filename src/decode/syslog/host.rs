@@ -11,11 +11,14 @@ pub(super) fn is_host(word: &[u8]) -> bool {
     if word.contains(&b':') {
         return is_ipv6(word);
     }
+    let may_begin = |b: &u8| b.is_ascii_alphanumeric() || b"_-".contains(b);
     let may_stand = |b: &u8| b.is_ascii_alphanumeric() || b"._-/@#+~*$()".contains(b);
     (1..=255).contains(&word.len())
+        && word.first().is_some_and(may_begin)
         && word.iter().all(may_stand)
         && (word == b"-" || word.iter().any(u8::is_ascii_alphanumeric))
         && !is_level(word)
+        && !is_severity(word)
 }
 
 /// An IPv6 address, also with a zone.

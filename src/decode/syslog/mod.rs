@@ -378,6 +378,19 @@ mod tests {
             "<14>Nov 22 03:40:00 web01 [main] INFO com.x - m",
             ["web01", "", "", "[main] INFO com.x - m", "40:00"],
         );
+        check(
+            "<13>Nov 22 03:40:00 mac Google Chrome[85294]: objc",
+            ["mac", "Google Chrome", "85294", "objc", "40:00"],
+        );
+        check(
+            "<13>Nov 22 03:40:00 mac Google Chrome: objc",
+            ["mac", "", "", "Google Chrome: objc", "40:00"],
+        );
+        check(
+            "<13>2026-11-22T03:40:00.193Z info vpxd[03516] [Originator@6876] x",
+            ["", "vpxd", "03516", "info vpxd[03516] [Originator@6876] x", "40:00"],
+        );
+        check("<13>#Date: 2026-11-22 03:40:00", ["", "", "", "#Date: 2026-11-22 03:40:00", ""]);
         // Process ids that are names of threads, and a colon that stands apart.
         check(
             "<14>Nov 22 03:40:00 h java[main thread]: x",

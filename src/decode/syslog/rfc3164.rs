@@ -154,9 +154,12 @@ fn without_host(rest: &[u8]) -> Header<'_> {
             _ => tagged(&[], &tag),
         };
     }
+    if let Some(tag) = tag::read_words(rest) {
+        return tagged(&[], &tag);
+    }
     if let (extra, after) = word(rest)
         && (host::is_severity(extra) || host::is_ipv4(extra))
-        && let Some(tag) = tag::read(after, Where::Alone)
+        && let Some(tag) = tag::read(after, Where::AfterHost)
         && !tag.pid.is_empty()
     {
         return Header { message: rest, ..tagged(&[], &tag) };

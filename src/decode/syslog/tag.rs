@@ -27,12 +27,15 @@ pub(super) enum Where {
     Alone,
 }
 
+/// Longest name of several words, bytes.
+const WORDS_BYTES_MAX: usize = 64;
+
 /// Reads a tag at the beginning of `bytes`.
 pub(super) fn read(bytes: &[u8], place: Where) -> Option<Tag<'_>> {
     let end = bytes.iter().take(SYSLOG_TAG_BYTES_MAX + 1).position(|b| !may_stand(*b))?;
     let (name, rest) = bytes.split_at_checked(end)?;
-    // A cookie (`@cee:`) and a level are no programs.
-    let is_other = matches!(name, [] | [b'@', ..]) || host::is_level(name);
+    // A cookie (`@cee:`), a directive (`#Fields:`) and a level are no programs.
+    let is_other = matches!(name, [] | [b'@' | b'#', ..]) || host::is_level(name);
     if is_other || (place == Where::Alone && !is_plain(name)) {
         return None;
     }
@@ -63,6 +66,19 @@ pub(super) fn read(bytes: &[u8], place: Where) -> Option<Tag<'_>> {
         }
         _ => None,
     }
+}
+
+/// A tag of several words, as macOS and Windows name programs (`Google Chrome[85294]:`): each begins
+/// with a capital, and a process number ends it.
+pub(super) fn read_words(bytes: &[u8]) -> Option<Tag<'_>> {
+    let end = bytes.iter().take(WORDS_BYTES_MAX).position(|b| !may_stand(*b) && *b != b' ')?;
+    let (name, rest) = bytes.split_at_checked(end)?;
+    let mut words = name.split(|b| *b == b' ');
+    if !words.all(|word| word.first().is_some_and(|b| b.is_ascii_uppercase() || *b == b'(')) {
+        return None;
+    }
+    let tag = with_pid(name, rest.strip_prefix(b"[")?, Where::Alone)?;
+    tag.pid.iter().all(u8::is_ascii_digit).then_some(tag)
 }
 
 fn with_pid<'a>(name: &'a [u8], rest: &'a [u8], place: Where) -> Option<Tag<'a>> {
