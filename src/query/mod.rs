@@ -15,7 +15,7 @@
 //! | `scan` | a query over a snapshot: search, count |
 //! | `histogram` | counts over time |
 //!
-//! The language is that of `LANGUAGE.md`.
+//! The language is described in `LANGUAGE.md`, whose examples run as tests.
 
 mod check;
 mod field;
@@ -31,13 +31,9 @@ mod tree;
 
 use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::base::error::{QueryError, Result};
 use crate::base::fold::Mapped;
@@ -159,7 +155,7 @@ pub enum Order {
     Asc,
 }
 
-/// Where a page ended: the next one starts behind it. Printed as an opaque text.
+/// Where a page ended: the next one starts behind it. `serve` makes an opaque text of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// Time of the last record that was given.
@@ -168,43 +164,6 @@ pub struct Cursor {
     pub id: u64,
     /// Largest id that was visible when the first page was asked; later records are no part of it.
     pub last_id: u64,
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = Vec::with_capacity(28);
-        bytes.extend_from_slice(&self.time.0.to_be_bytes());
-        bytes.extend_from_slice(&self.id.to_be_bytes());
-        bytes.extend_from_slice(&self.last_id.to_be_bytes());
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(bytes))
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = QueryError;
-
-    fn from_str(text: &str) -> Result<Self, QueryError> {
-        let wrong = || QueryError {
-            column: 1,
-            detail: "this cursor was not given by this server".to_owned(),
-            expected: vec!["`next` of the answer before, unchanged".to_owned()],
-        };
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-        let (values, sum) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
-        if values.len() != 24 || crc32fast::hash(values).to_be_bytes() != *sum {
-            return Err(wrong());
-        }
-        let (words, _) = values.as_chunks::<8>();
-        match words {
-            [time, id, last_id] => Ok(Self {
-                time: Timestamp(i64::from_be_bytes(*time)),
-                id: u64::from_be_bytes(*id),
-                last_id: u64::from_be_bytes(*last_id),
-            }),
-            _ => Err(wrong()),
-        }
-    }
 }
 
 /// An answer, and how sure it is.

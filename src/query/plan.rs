@@ -210,18 +210,12 @@ impl Need {
         if needs.contains(&Self::Nothing) { Self::Nothing } else { Self::Any(needs) }
     }
 
-    /// Of letters that stand in a text that holds `part`. Numbers and `true`, `false`, `null` as
-    /// values are left out of account, since the index is made from texts.
+    /// Of letters that stand in a text that holds `part`, in each of its runs.
     fn letters(part: &str) -> Self {
         let folded = fold(part);
-        let runs = split::letter_runs(&folded).filter(|run| !is_of_plain_value(run));
+        let runs = split::letter_runs(&folded);
         Self::all(runs.map(|run| Self::This(Key::Letters(run.to_owned()))))
     }
-}
-
-/// Can these letters stand in a value that is no text?
-fn is_of_plain_value(run: &str) -> bool {
-    ["true", "false", "null", "e"].iter().any(|text| text.contains(run))
 }
 
 /// What every match of `check` must hold.
@@ -242,9 +236,7 @@ fn finder_need(finder: &Finder) -> Need {
         return Need::all(letters);
     }
     // A word stands in the text with its borders, so all of its tokens are tokens of the text.
-    let words = finder.parts().flat_map(split::tokens).filter(|token| {
-        token.chars().any(char::is_alphabetic) && !token.chars().all(char::is_alphabetic)
-    });
+    let words = finder.parts().flat_map(split::tokens);
     let tokens: Vec<Need> = words.map(|w| Need::This(Key::Token(w.to_owned()))).collect();
     Need::all(letters.chain(tokens))
 }

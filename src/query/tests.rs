@@ -1,4 +1,4 @@
-//! The language, by tables; the answers, against a naive evaluator.
+//! The language, by tables; the answers, against a naive evaluator (`oracle`).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,6 +8,8 @@ use super::*;
 use crate::base::record::{Defect, Defects, Facility, Line, Severity, Via};
 use crate::base::value::{Field, Value};
 use crate::store::live::{Live, LiveChunk};
+
+mod oracle;
 
 pub(super) struct Still;
 
