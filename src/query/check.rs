@@ -251,7 +251,9 @@ impl Check {
     pub(super) fn places(&self, text: &str, mapped: &Mapped, found: &mut Vec<Range<usize>>) {
         match self {
             Self::And(checks) | Self::Or(checks) => {
-                checks.iter().for_each(|check| check.places(text, mapped, found));
+                for check in checks {
+                    check.places(text, mapped, found);
+                }
             }
             Self::Text(finder) => finder_places(finder, text, mapped, found),
             Self::Regex(regex) => regex_places(regex, text, found),
@@ -313,7 +315,7 @@ fn value_holds(finder: &Finder, value: &Value, scratch: &mut Scratch) -> bool {
 }
 
 /// A value as text, in a buffer.
-fn print<'b>(value: impl std::fmt::Display, buffer: &'b mut String) -> &'b str {
+fn print(value: impl std::fmt::Display, buffer: &mut String) -> &str {
     buffer.clear();
     match write!(buffer, "{value}") {
         // Writing to a string fails only where a `Display` does, and ours do not.

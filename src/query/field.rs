@@ -71,7 +71,7 @@ impl Builtin {
         })
     }
 
-    /// By a name of ECS, OpenTelemetry, Papertrail, Loki, VictoriaLogs, journald.
+    /// By a name of ECS, OpenTelemetry, Papertrail, Loki, `VictoriaLogs`, journald.
     fn alias(name: &str) -> Option<Self> {
         Some(match name {
             "hostname"
@@ -184,9 +184,9 @@ impl Name {
     /// Which keys of records it names.
     pub(super) fn keys(&self) -> Keys {
         match self {
-            Self::Builtin(_) => Keys::None,
             // Severities and times are compared as such; the keys that they came from are texts.
-            Self::Alias(Builtin::Severity | Builtin::Time | Builtin::Received, _) => Keys::None,
+            Self::Builtin(_)
+            | Self::Alias(Builtin::Severity | Builtin::Time | Builtin::Received, _) => Keys::None,
             Self::Alias(_, name) | Self::Exact(name) => Keys::Exact(name.clone()),
             Self::Below(stem) => Keys::Below(stem.clone()),
             Self::Loose(name) => Keys::Loose {

@@ -176,14 +176,14 @@ impl Grammar<'_> {
         if behind.is_empty() || behind.starts_with(')') {
             return Fault::fail(behind, "there is nothing to negate here", &["a term"]);
         }
-        let deeper = self.deeper(text, place)?;
+        let deeper = deeper(text, place)?;
         let (rest, node) = self.negation(behind, deeper)?;
         Ok((rest, node.map(|n| Node::Not(Box::new(n)))))
     }
 
     fn primary<'a>(&self, text: &'a str, place: Place<'_>) -> Read<'a, Option<Node>> {
         if text.starts_with('(') {
-            let (rest, node) = self.parentheses(text, self.deeper(text, place)?)?;
+            let (rest, node) = self.parentheses(text, deeper(text, place)?)?;
             return Ok((rest, node));
         }
         let (rest, node) = match place.name {
@@ -205,18 +205,6 @@ impl Grammar<'_> {
             Some(behind) => Ok((behind, node)),
             None => Fault::fail(skip_blanks(rest), "a parenthesis is not closed", &[")"]),
         }
-    }
-
-    fn deeper<'a, 'n>(
-        &self,
-        at: &'a str,
-        place: Place<'n>,
-    ) -> Result<Place<'n>, nom::Err<Fault<'a>>> {
-        if place.depth >= limits::QUERY_DEPTH_MAX {
-            let detail = format!("a query may be {} deep", limits::QUERY_DEPTH_MAX);
-            return Err(nom::Err::Failure(Fault::new(at, detail, &["fewer parentheses"])));
-        }
-        Ok(Place { depth: place.depth + 1, ..place })
     }
 
     fn count<'a>(&self, at: &'a str, terms: usize) -> Result<(), nom::Err<Fault<'a>>> {
@@ -289,7 +277,7 @@ impl Grammar<'_> {
             return another(text);
         }
         if sign == Sign::Is && value.starts_with('(') {
-            let deeper = self.deeper(value, place)?;
+            let deeper = deeper(value, place)?;
             let inner = Place { name: Some(&name), ..deeper };
             let (rest, node) = self.parentheses(value, inner)?;
             return Ok((rest, node.map(|n| Node::Group(name, Box::new(n)))));
@@ -595,13 +583,10 @@ impl Grammar<'_> {
                     Some(length) if at > 0 => length,
                     _ => break,
                 },
-                '"' => match self.closing_quote(rest) {
-                    Some(length) => length,
-                    None => {
-                        stray = true;
-                        1
-                    }
-                },
+                '"' => self.closing_quote(rest).unwrap_or_else(|| {
+                    stray = true;
+                    1
+                }),
                 _ => c.len_utf8(),
             };
         }
@@ -625,6 +610,15 @@ const SEVERITIES: &[&str] =
 
 fn edge(at: Timestamp, inclusive: bool) -> Edge {
     Edge { at: Operand::Number(Number::Int(at.0.into())), inclusive }
+}
+
+/// One level further down.
+fn deeper<'a, 'n>(at: &'a str, place: Place<'n>) -> Result<Place<'n>, nom::Err<Fault<'a>>> {
+    if place.depth >= limits::QUERY_DEPTH_MAX {
+        let detail = format!("a query may be {} deep", limits::QUERY_DEPTH_MAX);
+        return Err(nom::Err::Failure(Fault::new(at, detail, &["fewer parentheses"])));
+    }
+    Ok(Place { depth: place.depth + 1, ..place })
 }
 
 /// An empty phrase stands in every text.

@@ -192,8 +192,11 @@ fn following(edge: i64, width: i64, zone: &Zone) -> Option<i64> {
     let wall = i128::from(next) + i128::from(ahead);
     let back = wall.rem_euclid(i128::from(width));
     let on_grid = i128::from(next) - back;
-    let on_grid = if on_grid > i128::from(edge) { on_grid } else { on_grid + i128::from(width) };
-    i64::try_from(on_grid).ok()
+    let fits = |at: i128| {
+        // What the clocks do not show when they are changed is no edge.
+        i64::try_from(at).ok().filter(|at| *at > edge && offset(*at, zone) == ahead)
+    };
+    fits(on_grid).or_else(|| i64::try_from(on_grid + i128::from(width)).ok())
 }
 
 /// Counts of one thread.
@@ -225,15 +228,13 @@ impl<'e> Counts<'e> {
     }
 
     fn count(&mut self, value: &str, bucket: u32, many: u64) {
-        let number = match self.numbers.get(value) {
-            Some(number) => *number,
-            None => {
-                let full = self.numbers.len() >= limits::GROUPS_MAX;
-                let value = if full { OTHER } else { value };
-                let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
-                *self.numbers.entry(value.to_owned()).or_insert(next)
-            }
-        };
+        let known = self.numbers.get(value).copied();
+        let number = known.unwrap_or_else(|| {
+            let full = self.numbers.len() >= limits::GROUPS_MAX;
+            let value = if full { OTHER } else { value };
+            let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+            *self.numbers.entry(value.to_owned()).or_insert(next)
+        });
         *self.cells.entry((number, bucket)).or_default() += many;
     }
 

@@ -59,7 +59,10 @@ impl PartialEq for Query {
 
 impl fmt::Debug for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Query").field("tree", &self.tree).field("range", &self.range).finish()
+        f.debug_struct("Query")
+            .field("tree", &self.tree)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
     }
 }
 

@@ -27,6 +27,9 @@ const THREADS_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Spent;
 
+/// The budget was spent at this time's key.
+struct StoppedAt(i64);
+
 /// Watches the budget from one thread.
 pub(super) struct Meter<'b> {
     budget: &'b Budget,
@@ -94,6 +97,14 @@ fn first_key(order: Order, meta: &ChunkMeta) -> i64 {
     }
 }
 
+/// The key of the last.
+fn last_key(order: Order, meta: &ChunkMeta) -> i64 {
+    match order {
+        Order::Asc => meta.max_time.0,
+        Order::Desc => !meta.min_time.0,
+    }
+}
+
 /// Does any instant of the chunk lie in the range?
 fn overlaps(range: TimeRange, meta: &ChunkMeta) -> bool {
     meta.max_time >= range.from && (meta.min_time < range.to || range.to == Timestamp::MAX)
@@ -106,7 +117,7 @@ fn is_inside(range: TimeRange, last_id: u64, meta: &ChunkMeta) -> bool {
 
 /// The largest id of a snapshot.
 pub(super) fn last_id(snapshot: &Snapshot) -> u64 {
-    snapshot.chunks().last().map_or(0, |c| c.meta().last_id)
+    snapshot.last_id().unwrap_or_default()
 }
 
 impl Plan {
@@ -158,41 +169,60 @@ impl Plan {
             if open.is_empty() {
                 break;
             }
-            if meter.look().is_err() {
+            let looked = self.look_up_in(&**chunk, &mut open, &mut known, meter);
+            if told(&**chunk, looked)?.is_err() {
                 return Ok(Err(Spent));
             }
-            let rows = chunk.rows()?;
-            let names = rows.names()?;
-            // A chunk that has no such name needs no look at its rows; one that lies in the range
-            // as a whole neither.
-            let mut likely: Vec<Keys> =
-                open.extract_if(.., |keys| names.iter().any(|n| keys.has(n))).collect();
-            if is_inside(self.range, self.last_id, chunk.meta()) {
-                known.append(&mut likely);
-                continue;
-            }
-            let in_view = rows.times()?.iter().zip(rows.ids()?).enumerate();
-            for (row, _) in
-                in_view.filter(|(_, (t, id))| self.range.contains(**t) && **id <= self.last_id)
-            {
-                if likely.is_empty() {
-                    break;
-                }
-                if meter.tick().is_err() {
-                    return Ok(Err(Spent));
-                }
-                let fields = rows.fields(row)?;
-                known.extend(likely.extract_if(.., |k| fields.iter().any(|f| k.has(&f.name))));
-            }
-            open.append(&mut likely);
         }
         Ok(Ok(known))
+    }
+
+    fn look_up_in(
+        &self,
+        chunk: &dyn Chunk,
+        open: &mut Vec<Keys>,
+        known: &mut Vec<Keys>,
+        meter: &mut Meter<'_>,
+    ) -> Result<Result<(), Spent>> {
+        if meter.look().is_err() {
+            return Ok(Err(Spent));
+        }
+        let rows = chunk.rows()?;
+        let names = rows.names()?;
+        // A chunk that has no such name needs no look at its rows; one that lies in the range as
+        // a whole neither.
+        let mut likely: Vec<Keys> =
+            open.extract_if(.., |keys| names.iter().any(|n| keys.has(n))).collect();
+        if is_inside(self.range, self.last_id, chunk.meta()) {
+            known.append(&mut likely);
+            return Ok(Ok(()));
+        }
+        for (row, (time, id)) in rows.times()?.iter().zip(rows.ids()?).enumerate() {
+            if likely.is_empty() {
+                break;
+            }
+            if !self.range.contains(*time) || *id > self.last_id {
+                continue;
+            }
+            if meter.tick().is_err() {
+                return Ok(Err(Spent));
+            }
+            let fields = rows.fields(row)?;
+            known.extend(likely.extract_if(.., |k| fields.iter().any(|f| k.has(&f.name))));
+        }
+        open.append(&mut likely);
+        Ok(Ok(()))
     }
 
     /// Opens a chunk that may have a match.
     fn open(&self, chunk: &dyn Chunk) -> Result<Option<Arc<dyn Rows>>> {
         if self.need.may_be_in(chunk)? { chunk.rows().map(Some) } else { Ok(None) }
     }
+}
+
+/// Tells the store of damage that reading met, so that the next snapshot does without it.
+fn told<T>(chunk: &dyn Chunk, read: Result<T>) -> Result<T> {
+    read.inspect_err(|error| chunk.distrust(error))
 }
 
 /// See [`super::search`].
@@ -209,7 +239,7 @@ pub(super) fn search(
     let last_id = cursor.map_or_else(|| last_id(snapshot), |c| c.last_id);
     let after = cursor.map(|c| key(order, c.time, c.id));
     let Ok(mut plan) = Plan::new(snapshot, query, range, order, last_id, &mut meter)? else {
-        let start = cursor.unwrap_or_else(|| start(order, last_id));
+        let start = cursor.unwrap_or_else(|| cursor_at(order, (i64::MIN, 0), last_id));
         let value = Page { records: Vec::new(), next: Some(start) };
         let explain = Explain { query: query.to_string(), rows: meter.rows, ..Explain::default() };
         let partial = Some(format!("{}: nothing was looked at", meter.why()));
@@ -223,12 +253,13 @@ pub(super) fn search(
     let mut next = None;
     if let Some(frontier) = frontier {
         hits.retain(|hit| hit.key.0 < frontier);
-        let (time, id) = (time_of(order, frontier), if order == Order::Asc { 0 } else { u64::MAX });
-        next = Some(Cursor { time, id, last_id });
+        // The next page goes on there, and never in front of where this one began.
+        let key = (frontier, 0).max(after.unwrap_or((i64::MIN, 0)));
+        next = Some(cursor_at(order, key, last_id));
     }
     if hits.len() > limit {
         hits.truncate(limit);
-        next = hits.last().map(|hit| hit.cursor(order, last_id));
+        next = hits.last().map(|hit| cursor_at(order, hit.key, last_id));
     }
     let partial = frontier.map(|at| {
         let side = if order == Order::Asc { "before" } else { "after" };
@@ -238,12 +269,10 @@ pub(super) fn search(
     Ok(Answer { value: Page { records, next }, partial, explain: plan.explain })
 }
 
-/// In front of everything.
-fn start(order: Order, last_id: u64) -> Cursor {
-    match order {
-        Order::Asc => Cursor { time: Timestamp::MIN, id: 0, last_id },
-        Order::Desc => Cursor { time: Timestamp::MAX, id: u64::MAX, last_id },
-    }
+/// Behind the record at `key`.
+fn cursor_at(order: Order, key: (i64, u64), last_id: u64) -> Cursor {
+    let id = if order == Order::Asc { key.1 } else { !key.1 };
+    Cursor { time: time_of(order, key.0), id, last_id }
 }
 
 /// A record that was found: where it stands in the answer, and where it is.
@@ -252,14 +281,6 @@ struct Hit {
     key: (i64, u64),
     chunk: usize,
     row: usize,
-}
-
-impl Hit {
-    fn cursor(&self, order: Order, last_id: u64) -> Cursor {
-        let time = time_of(order, self.key.0);
-        let id = if order == Order::Asc { self.key.1 } else { !self.key.1 };
-        Cursor { time, id, last_id }
-    }
 }
 
 /// The first so many hits so far; the last of them on top.
@@ -301,47 +322,66 @@ impl Plan {
             if !best.wants((first, 0)) {
                 break; // nor can any later chunk
             }
+            if after.is_some_and(|a| last_key(self.order, chunk.meta()) < a.0) {
+                continue; // all of it was on the pages before
+            }
             if meter.look().is_err() {
                 return Ok(Some(first));
             }
-            let Some(rows) = self.open(&**chunk)? else {
+            let Some(rows) = told(&**chunk, self.open(&**chunk))? else {
                 self.explain.pruned_by_index += 1;
                 continue;
             };
             self.explain.scanned += 1;
-            for (key, row, id, time) in self.candidates(&*rows, after, best)? {
-                if !best.wants(key) {
-                    break;
-                }
-                if meter.tick().is_err() {
-                    // Later chunks begin behind `first`, this one goes on at `key`.
-                    let next = self.chunks.get(n + 1);
-                    let next = next.map_or(i64::MAX, |c| first_key(self.order, c.meta()));
-                    return Ok(Some(key.0.min(next)));
-                }
-                let at = ChunkRow { rows: &*rows, row, id, time };
-                if self.check.holds(&at, &mut scratch)? {
-                    best.add(Hit { key, chunk: n, row });
-                }
+            let found = self.collect_from(n, &*rows, after, best, meter, &mut scratch);
+            if let Err(StoppedAt(key)) = told(&**chunk, found)? {
+                // Later chunks begin behind `first`, this one goes on at `key`.
+                let next = self.chunks.get(n + 1);
+                let next = next.map_or(i64::MAX, |c| first_key(self.order, c.meta()));
+                return Ok(Some(key.min(next)));
             }
         }
         Ok(None)
     }
 
+    fn collect_from(
+        &self,
+        chunk: usize,
+        rows: &dyn Rows,
+        after: Option<(i64, u64)>,
+        best: &mut Best,
+        meter: &mut Meter<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Result<(), StoppedAt>> {
+        for (key, row) in self.candidates(rows, after, best)? {
+            if !best.wants(key) {
+                break;
+            }
+            if meter.tick().is_err() {
+                return Ok(Err(StoppedAt(key.0)));
+            }
+            let time = time_of(self.order, key.0);
+            let id = cursor_at(self.order, key, 0).id;
+            if self.check.holds(&ChunkRow { rows, row, id, time }, scratch)? {
+                best.add(Hit { key, chunk, row });
+            }
+        }
+        Ok(Ok(()))
+    }
+
     /// The rows of a chunk that may be in the answer, in its order.
-    #[expect(clippy::type_complexity, reason = "used in one place")]
     fn candidates(
         &self,
         rows: &dyn Rows,
         after: Option<(i64, u64)>,
         best: &Best,
-    ) -> Result<Vec<((i64, u64), usize, u64, Timestamp)>> {
+    ) -> Result<Vec<((i64, u64), usize)>> {
         let mut found = Vec::new();
         for (row, (time, id)) in rows.times()?.iter().zip(rows.ids()?).enumerate() {
             let key = key(self.order, *time, *id);
             let in_view = *id <= self.last_id && self.range.contains(*time);
             if in_view && after.is_none_or(|a| key > a) && best.wants(key) {
-                found.push((key, row, *id, *time));
+                found.push((key, row));
             }
         }
         found.sort_unstable();
@@ -356,9 +396,9 @@ impl Plan {
         let mut records: Vec<(usize, Arc<Record>)> = Vec::with_capacity(hits.len());
         for same in places.chunk_by(|a, b| a.0 == b.0) {
             let Some(chunk) = same.first().and_then(|p| self.chunks.get(p.0)) else { continue };
-            let rows = chunk.rows()?;
+            let rows = told(&**chunk, chunk.rows())?;
             for (_, row, n) in same {
-                records.push((*n, rows.record(*row)?));
+                records.push((*n, told(&**chunk, rows.record(*row))?));
             }
         }
         records.sort_unstable_by_key(|r| r.0);
@@ -460,7 +500,8 @@ impl<T: Tally> Worker<'_, T> {
             let Some(chunk) = plan.chunks.get(shared.next.fetch_add(1, Atomic::Relaxed)) else {
                 break;
             };
-            if let Err(Spent) = self.chunk(plan, &**chunk, &mut scratch)? {
+            let swept = self.chunk(plan, &**chunk, &mut scratch);
+            if let Err(Spent) = told(&**chunk, swept)? {
                 shared.spent.store(true, Atomic::Relaxed);
                 let mut open = shared.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
                 open.push(first_key(plan.order, chunk.meta()));
@@ -488,7 +529,7 @@ impl<T: Tally> Worker<'_, T> {
         };
         self.explain.scanned += 1;
         for (row, (time, id)) in rows.times()?.iter().zip(rows.ids()?).enumerate() {
-            if !inside && !(plan.range.contains(*time) && *id <= plan.last_id) {
+            if !(inside || (plan.range.contains(*time) && *id <= plan.last_id)) {
                 continue;
             }
             if self.meter.tick().is_err() {

@@ -9,6 +9,9 @@ use crate::base::record::{Defect, Defects, Facility, Line, Severity, Via};
 use crate::base::value::{Field, Value};
 use crate::store::live::{Live, LiveChunk};
 
+mod answers;
+mod hostile;
+mod language;
 mod oracle;
 
 pub(super) struct Still;

@@ -143,6 +143,8 @@ fn any_ask(dice: &mut Dice, depth: usize) -> Ask {
             let op = match name {
                 "severity" => [":", ">=", "<"][dice.roll(3)],
                 "id" => [":", ">", "<="][dice.roll(3)],
+                // A star alone asks for the field, not for a text.
+                _ if glob_stem(word).is_empty() => [":", "~", ":*"][dice.roll(3)],
                 _ => [":", "~", ">=", "<", ":*", "glob"][dice.roll(6)],
             };
             let value = match name {
@@ -155,8 +157,8 @@ fn any_ask(dice: &mut Dice, depth: usize) -> Ask {
             };
             Ask::Field(name, op, value)
         }
-        9 | 10 => Ask::And((0..1 + dice.roll(3)).map(|_| any_ask(dice, depth - 1)).collect()),
-        11 | 12 => Ask::Or((0..1 + dice.roll(3)).map(|_| any_ask(dice, depth - 1)).collect()),
+        9 | 10 => Ask::And((0..=dice.roll(3)).map(|_| any_ask(dice, depth - 1)).collect()),
+        11 | 12 => Ask::Or((0..=dice.roll(3)).map(|_| any_ask(dice, depth - 1)).collect()),
         _ => Ask::Not(Box::new(any_ask(dice, depth - 1))),
     }
 }
@@ -379,7 +381,7 @@ fn answers_are_those_of_a_loop() {
     let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
         u64::from(std::process::id()) // another run, another seed
     });
-    let rounds = std::env::var("ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(400);
+    let rounds = std::env::var("ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300);
     println!("SEED={seed} ROUNDS={rounds}");
     let mut dice = Dice(seed);
     for _ in 0..rounds {
