@@ -239,8 +239,9 @@ fn folded(text: &str) -> String {
 fn has_word(text: &str, word: &str) -> bool {
     let (text, word) = (folded(text), folded(word));
     text.match_indices(&word).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let behind = text[at + word.len()..].chars().next();
+        let (before, rest) = text.split_at(at);
+        let before = before.chars().next_back();
+        let behind = rest.split_at(word.len()).1.chars().next();
         let first = word.chars().next().unwrap();
         let last = word.chars().next_back().unwrap();
         let joins_left = split::is_token_char(first)
@@ -293,8 +294,9 @@ fn holds(ask: &Ask, record: &Record, known: &BTreeSet<&str>) -> bool {
         Ask::Word(text) => any(&|t| has_word(t, text)),
         Ask::Holes(a, b) => any(&|t| {
             folded(t).lines().any(|line| {
-                line.find(a.as_str())
-                    .is_some_and(|at| b.is_empty() || contains(&line[at + a.len()..], &folded(b)))
+                line.find(a.as_str()).is_some_and(|at| {
+                    b.is_empty() || contains(line.split_at(at + a.len()).1, &folded(b))
+                })
             })
         }),
         Ask::Regex(source) => regex::Regex::new(source).unwrap().is_match(record.message()),
@@ -494,7 +496,7 @@ fn draw(
             let value = match by {
                 "severity" => record.severity.map(|s| s.name().to_owned()),
                 "host" => Some(record.host.to_string()),
-                _ => named(record, by).first().map(|v| v.to_string()),
+                _ => named(record, by).first().map(ToString::to_string),
             };
             *values.entry(value.unwrap_or_else(|| "-".to_owned())).or_default() += 1;
         }
