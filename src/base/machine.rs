@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -185,7 +185,8 @@ impl Disk for SystemDisk {
             }
         }
         for dir in missing.into_iter().rev() {
-            match fs::create_dir(dir) {
+            // Logs tell of people: nobody but the owner and its group has to read them.
+            match fs::DirBuilder::new().mode(0o750).create(dir) {
                 Ok(()) => sync_parent(dir)?,
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(Error::io("create the directory", dir, e)),

@@ -47,6 +47,9 @@ impl Opened {
     }
 }
 
+/// Chunks grow after they were put in, so the bound is looked at after so many uses too.
+const HITS_A_LOOK: u64 = 64;
+
 /// By segment number and part.
 pub(super) struct Cache {
     bytes_max: usize,
@@ -80,7 +83,10 @@ impl Cache {
         inner.turn += 1;
         let turn = inner.turn;
         inner.entries.insert((segment, part), (turn, opened.clone()));
+        let evicted = inner.evict(self.bytes_max);
         drop(inner);
+        // Freeing columns takes its time, and is nothing that others should wait for.
+        drop(evicted);
         Ok(opened)
     }
 
@@ -92,9 +98,9 @@ impl Cache {
             *at = turn;
             opened.clone()
         });
-        let evicted = inner.evict(self.bytes_max);
+        let look = turn.is_multiple_of(HITS_A_LOOK);
+        let evicted = if look { inner.evict(self.bytes_max) } else { Vec::new() };
         drop(inner);
-        // Freeing columns takes its time, and is nothing that others should wait for.
         drop(evicted);
         found
     }
@@ -107,7 +113,7 @@ impl Cache {
 }
 
 impl Inner {
-    /// What grew since it was put in counts too, so this is asked at every use.
+    /// Takes out what is beyond the bound; who calls drops it where nobody waits.
     fn evict(&mut self, bytes_max: usize) -> Vec<Opened> {
         let mut by_age: Vec<(u64, (u64, Part), usize)> =
             self.entries.iter().map(|(key, (at, o))| (*at, *key, o.weight())).collect();

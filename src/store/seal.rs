@@ -1,7 +1,7 @@
 //! The sealer thread: turns frozen parts into segments, and sets damaged segments aside.
 //!
 //! In this order, so that a crash between any two steps loses and doubles nothing: segment files
-//! under temporary names, synced → their real names → the catalogue, which from then on means them
+//! under temporary names, synced and opened once → their real names → the catalogue, which from then on means them
 //! → the snapshot → the log files go. A step that fails is tried again from the start, with new
 //! files; the log holds everything until then. *Invariant:* the only one who writes the catalogue.
 
@@ -181,7 +181,9 @@ impl Sealer {
         if let Some(dir) = path.parent() {
             disk.create_dir_all(dir)?;
         }
-        let written = segment::write(disk, &temp, number, &day, &chunks_of(run));
+        let chunks = chunks_of(run);
+        let written = segment::write(disk, &temp, number, &day, &chunks)
+            .and_then(|w| segment::check_written(disk, &temp, &w.0, &chunks).map(|()| w));
         if written.is_err() {
             // Its room may be what is missing.
             drop(disk.remove(&temp));

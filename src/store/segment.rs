@@ -370,6 +370,41 @@ fn section(sections: &[Section], kind: Kind, place: &str) -> Result<Section> {
         .ok_or_else(|| Error::corrupt(place, format!("it has no section {kind:?}")))
 }
 
+/// Reads back what was just written. In a debug build that is every record; in a release build it
+/// is what opening checks, since reading all would cost as much again as writing it.
+pub(super) fn check_written(
+    disk: &dyn Disk,
+    path: &Path,
+    meta: &SegmentMeta,
+    chunks: &[&[Arc<Record>]],
+) -> Result<()> {
+    let differs = |what: &str| Err(Error::corrupt(path.display().to_string(), what));
+    let open = Open::read(disk, path)?;
+    if open.meta != *meta {
+        return differs("it reads back as another segment");
+    }
+    let whole = meta.chunks.len() == chunks.len()
+        && meta.chunks.iter().zip(chunks).all(|(meta, chunk)| {
+            let ends = chunk.first().zip(chunk.last());
+            meta.rows == chunk.len()
+                && ends.is_some_and(|(a, b)| (meta.first_id, meta.last_id) == (a.id, b.id))
+        });
+    if !whole {
+        return differs("its chunks are not those that were written");
+    }
+    if cfg!(debug_assertions) {
+        for (n, chunk) in chunks.iter().enumerate() {
+            let rows = open.body.chunk(n)?;
+            for (row, record) in chunk.iter().enumerate() {
+                if rows.record(row)? != *record {
+                    return differs(&format!("record {} reads back as another", record.id));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What all segments share.
 pub(super) struct Access {
     /// Where the files are.

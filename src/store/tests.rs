@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
-use crate::base::limits::SOURCES_MAX;
+use crate::base::fold::fold;
+use crate::base::limits::{LOG_ENTRY_BYTES, SOURCES_MAX};
 use crate::base::machine::{SystemClock, SystemDisk};
 use crate::base::record::{Defect, Defects, Line, Via};
 use crate::base::sim::{Faults, ManualClock, SimDisk};
@@ -260,6 +261,63 @@ fn stragglers_around_midnight_stay_with_the_next_day() {
         append(&store, vec![record_at("x", at)]).unwrap();
     }
     assert_eq!(store.seal(false).unwrap(), 2);
+}
+
+#[test]
+fn a_batch_of_any_size_is_replayed_whole() {
+    let disk = sim();
+    let store = open(&disk, 64 << 20).unwrap();
+    let big = "z".repeat(LOG_ENTRY_BYTES / 3);
+    let records = (0..10).map(|n| record(&format!("{n} {big}"))).collect();
+    append(&store, records).unwrap();
+    put(&store, &["", "small"]);
+    let want = all(&store.snapshot());
+    assert_eq!(want.len(), 12);
+    store.close().unwrap();
+    drop(store);
+    let store = open(&disk, 64 << 20).unwrap();
+    assert_eq!(all(&store.snapshot()), want);
+    store.seal(false).unwrap();
+    assert_eq!(all(&store.snapshot()), want);
+}
+
+#[test]
+fn without_its_index_a_segment_is_still_searched() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    put(&store, &["needle in here"]);
+    store.seal(false).unwrap();
+    let path = names(&disk, ".seg").remove(0);
+    let bytes = disk.read(Path::new(&path)).unwrap();
+    let index = memchr::memmem::find(&bytes, b"meta.json").unwrap();
+    disk.flip(Path::new(&path), (index + 40) * 8);
+    let snapshot = store.snapshot();
+    let holds = |text: &str| snapshot.chunks()[0].may_hold(&Key::Letters(text.to_owned())).unwrap();
+    assert!(holds("needle") && holds("nowhere"), "nothing is pruned");
+    assert_eq!(messages(&store), ["needle in here"]);
+    assert_eq!(store.status().quarantined, 0);
+}
+
+#[test]
+fn a_chunk_without_the_word_is_pruned() {
+    let store = open(&sim(), 1 << 20).unwrap();
+    for text in ["user logged in id=4f5e6d7c8b", "調べ物 done"] {
+        put(&store, &[text]);
+        store.seal(false).unwrap();
+    }
+    let snapshot = store.snapshot();
+    let cases = [
+        (Key::Letters("ogge".into()), [true, false]),
+        (Key::Letters(fold("調べ").into()), [false, true]),
+        (Key::Letters("shop".into()), [true, true]),
+        (Key::Token("id".into()), [true, false]),
+        (Key::Token("4f5e6d7c8b".into()), [true, false]),
+    ];
+    for (key, want) in cases {
+        let got: Vec<bool> =
+            snapshot.chunks().iter().map(|chunk| chunk.may_hold(&key).unwrap()).collect();
+        assert_eq!(got, want, "{key:?}");
+    }
 }
 
 #[test]
