@@ -115,7 +115,7 @@ fn prepare(stream: &TcpStream) {
 /// Why a connection ended that did not end by itself.
 fn reason(error: &hyper::Error) -> &'static str {
     match error {
-        e if e.is_timeout() => "slow-request",
+        e if e.is_timeout() => "silent",
         e if e.is_parse() => "bad-request",
         e if e.is_incomplete_message() => "client-went",
         _ => "broken",
