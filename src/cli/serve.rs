@@ -74,7 +74,7 @@ async fn serve(
     let queue_bytes = share(config.memory_bytes, limits::QUEUE_BYTES_MAX);
     let intake = Intake::new(
         Arc::clone(&store),
-        Arc::new(Refiner::default()),
+        Arc::new(Refiner::new(config.time_zone.clone())),
         Arc::clone(&metrics),
         queue_bytes,
     );

@@ -24,12 +24,12 @@ use crate::base::error::{Error, Refusal};
 use crate::base::limits;
 use crate::base::machine::Clock;
 use crate::base::metrics::Counter;
-use crate::base::record::{Defect, Record};
+use crate::base::record::Record;
 use crate::base::time::{Timestamp, Zone};
 use crate::decode::frame::{Packing, unpack};
 use crate::decode::json::{self, Given};
 use crate::decode::{Origin, Reject, lines};
-use crate::ingest::{Fallback, Intake, Receipt};
+use crate::ingest::{Intake, Receipt, Said};
 use crate::reply::Problem;
 
 /// The listener's name in counters and `via.listener`.
@@ -136,13 +136,14 @@ impl Ingest {
         let origin = self.origin(peer, &params, &media)?;
         let received = self.clock.now().floor_to_millis();
         let reading = Reading {
-            origin,
-            received,
             reference: reference(params.year, received)?,
-            fallback: Fallback {
+            said: Said {
+                zone: Some(origin.zone.clone()),
                 host: params.default_host.as_deref().map(name),
                 app: params.default_app.as_deref().map(name),
+                received: params.year.map(|_| received),
             },
+            origin,
             given: Given {
                 host: params.host,
                 app: params.app,
@@ -285,7 +286,7 @@ impl Ingest {
                 let mut batches = Vec::new();
                 while !records.is_empty() {
                     let rest = records.split_off(records.len().min(BATCH_RECORDS_MAX));
-                    batches.push(intake.refine(records, &for_piece.fallback));
+                    batches.push(intake.refine(records, &for_piece.said));
                     records = rest;
                 }
                 (batches, rejected)
@@ -314,11 +315,10 @@ impl Ingest {
 /// How the lines of one request are read.
 struct Reading {
     origin: Origin,
-    received: Timestamp,
-    /// What a time without a year is near to.
+    /// When it came, or what a time without a year is near to.
     reference: Timestamp,
     given: Given,
-    fallback: Fallback,
+    said: Said,
 }
 
 /// A name from a parameter, cut where it is longer than names are.
@@ -336,25 +336,12 @@ impl Reading {
             Kind::Plain => {
                 let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
                 let read = |line| lines::read_line(line, self.reference, origin, given);
-                return (self.resolved(lines.map(read).collect()), Vec::new());
+                return (lines.map(read).collect(), Vec::new());
             }
         };
         let json::Body { records, rejected } =
             json::read_body(body, shape, self.reference, origin, given);
-        (self.resolved(records), rejected)
-    }
-
-    /// Puts our own time back where `year` made the decoders look from another one.
-    fn resolved(&self, mut records: Vec<Record>) -> Vec<Record> {
-        if self.reference != self.received {
-            for record in &mut records {
-                record.received = self.received;
-                if record.defects.has(Defect::NoTimestamp) {
-                    record.time = self.received;
-                }
-            }
-        }
-        records
+        (records, rejected)
     }
 }
 

@@ -26,6 +26,7 @@ use crate::base::error::{Error, Refusal, Result};
 use crate::base::limits;
 use crate::base::metrics::{Counter, Metrics};
 use crate::base::record::{Defect, Record};
+use crate::base::time::{Timestamp, Zone};
 use crate::refine::Refiner;
 use crate::store::Store;
 
@@ -50,13 +51,17 @@ struct Account {
     defects: Vec<(Defect, u64)>,
 }
 
-/// What a sender wants records to be called that do not say it themselves.
+/// What the sender of a batch says about all of it.
 #[derive(Clone, Debug, Default)]
-pub struct Fallback {
-    /// Instead of the peer's address.
+pub struct Said {
+    /// Zone of times that carry none, instead of the configured one.
+    pub zone: Option<Zone>,
+    /// Host of records that say none, instead of the peer's address.
     pub host: Option<Arc<str>>,
-    /// Instead of `-`.
+    /// App of records that say none, instead of `-`.
     pub app: Option<Arc<str>>,
+    /// When they came, where they were read as if it had been at another time.
+    pub received: Option<Timestamp>,
 }
 
 /// Records that may be kept: what was to be masked is.
@@ -108,18 +113,26 @@ impl Intake {
     /// Refines and appends, waiting while the queue is full; returns once the batch is durable.
     /// For senders that can send again: an error is counted as refused.
     pub async fn accept(&self, records: Vec<Record>) -> Result<()> {
-        self.hand_in(self.refine(records, &Fallback::default())).await?.durable().await
+        self.hand_in(self.refine(records, &Said::default())).await?.durable().await
     }
 
     /// Adds what the texts say. May take a while for many records: not for an async thread then.
-    pub fn refine(&self, mut records: Vec<Record>, fallback: &Fallback) -> Refined {
+    pub fn refine(&self, mut records: Vec<Record>, said: &Said) -> Refined {
+        let own = said.zone.as_ref().map(|zone| self.refiner.in_zone(zone.clone()));
+        let refiner = own.as_ref().unwrap_or(&self.refiner);
         for record in &mut records {
-            self.refiner.refine(record);
-            if let Some(host) = fallback.host.as_ref().filter(|_| record.host == record.via.peer) {
+            refiner.refine(record);
+            if let Some(host) = said.host.as_ref().filter(|_| record.host == record.via.peer) {
                 record.host = Arc::clone(host);
             }
-            if let Some(app) = fallback.app.as_ref().filter(|_| &*record.app == "-") {
+            if let Some(app) = said.app.as_ref().filter(|_| &*record.app == "-") {
                 record.app = Arc::clone(app);
+            }
+            if let Some(received) = said.received {
+                record.received = received;
+                if record.defects.has(Defect::NoTimestamp) {
+                    record.time = received;
+                }
             }
         }
         Refined(records)
@@ -145,7 +158,7 @@ impl Intake {
     /// For senders that can wait but are never answered (plain TCP): waits while the queue is
     /// full, returns once the batch is queued. A loss after that is counted as dropped.
     pub async fn pass(&self, records: Vec<Record>) -> Result<()> {
-        let records = self.refine(records, &Fallback::default());
+        let records = self.refine(records, &Said::default());
         let permit = self.wait_for_room(&records.0).await?;
         self.append_or_drop(records, permit);
         Ok(())
@@ -156,7 +169,7 @@ impl Intake {
     pub fn offer(&self, records: Vec<Record>) {
         let room = Arc::clone(&self.room).try_acquire_many_owned(self.cost(&records));
         if let Ok(permit) = room {
-            self.append_or_drop(self.refine(records, &Fallback::default()), permit);
+            self.append_or_drop(self.refine(records, &Said::default()), permit);
         } else {
             let account = Account::of(&records);
             account.count_dropped(&self.metrics, &Error::Busy(Refusal::QueueFull));
@@ -219,6 +232,9 @@ impl Account {
     }
 
     fn count(&self, metrics: &Metrics) {
+        if self.records == 0 {
+            return;
+        }
         metrics.add(Counter::Records, &[&self.listener], self.records);
         for (defect, n) in &self.defects {
             metrics.add(Counter::Defects, &[defect.code()], *n);
@@ -245,5 +261,99 @@ fn reason(error: &Error) -> &'static str {
         | Error::InUse { .. }
         | Error::Query(_)
         | Error::NotFound { .. } => "error",
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::base::machine::{Clock, Disk};
+    use crate::base::sim::{Faults, ManualClock, SimDisk};
+    use crate::decode::{Origin, syslog};
+    use crate::store::Options;
+
+    /// An intake of a simulated disk, that disk, and its clock.
+    pub(crate) fn intake(queue_bytes: usize) -> (Intake, SimDisk, Arc<ManualClock>) {
+        let disk = SimDisk::new(Faults::default());
+        let clock = ManualClock::new(Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap());
+        let metrics = Arc::new(Metrics::default());
+        let options = Options {
+            data_dir: "data".into(),
+            live_bytes_max: 1 << 20,
+            free_floor_bytes: 0,
+            on_commit: Box::new(|_| ()),
+            metrics: Arc::clone(&metrics),
+        };
+        let (a_disk, a_clock): (Arc<dyn Disk>, Arc<dyn Clock>) =
+            (Arc::new(disk.clone()), Arc::<ManualClock>::clone(&clock));
+        let store = Store::open(options, a_disk, a_clock).unwrap();
+        let refiner = Arc::new(Refiner::default());
+        (Intake::new(store, refiner, metrics, queue_bytes), disk, clock)
+    }
+
+    fn records(n: usize) -> Vec<Record> {
+        let origin = Origin::new("syslog", "udp", "10.0.0.1");
+        let line = b"<13>1 - h a - - - some text";
+        (0..n).map(|_| syslog::read(line, Timestamp(0), &origin).unwrap()).collect()
+    }
+
+    fn counted(intake: &Intake, counter: Counter) -> Vec<(String, u64)> {
+        let each = intake.metrics().each(counter);
+        each.into_iter().map(|(labels, n)| (labels.join(" "), n)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_durable_is_counted() {
+        let (intake, ..) = intake(1 << 20);
+        intake.accept(records(3)).await.unwrap();
+        intake.accept(Vec::new()).await.unwrap();
+        assert_eq!(counted(&intake, Counter::Records), [("syslog".to_owned(), 3)]);
+        assert_eq!(counted(&intake, Counter::Defects), [("no-timestamp".to_owned(), 3)]);
+        assert_eq!(intake.store.status().records, 3);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_or_drops_and_heals() {
+        let (intake, disk, clock) = intake(1 << 20);
+        intake.accept(records(1)).await.unwrap();
+        disk.set_capacity(Some(0));
+        let refused = intake.accept(records(10)).await;
+        assert!(matches!(refused, Err(Error::Busy(Refusal::DiskFull))), "{refused:?}");
+        assert_eq!(counted(&intake, Counter::Refused), [("syslog disk-full".to_owned(), 1)]);
+        intake.offer(records(2));
+        intake.pass(records(3)).await.unwrap();
+        // One that is answered comes after those that are not.
+        drop(intake.accept(records(1)).await);
+        assert_eq!(counted(&intake, Counter::Dropped), [("syslog disk-full".to_owned(), 5)]);
+        disk.set_capacity(None);
+        clock.advance(std::time::Duration::from_secs(5));
+        intake.accept(records(1)).await.unwrap();
+        assert_eq!(intake.store.status().records, 2);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_what_cannot_wait() {
+        let (intake, ..) = intake(8 << 10);
+        let all = Arc::clone(&intake.room).acquire_many_owned(intake.room_max).await.unwrap();
+        intake.offer(records(7));
+        assert_eq!(counted(&intake, Counter::Dropped), [("syslog queue-full".to_owned(), 7)]);
+        let waiting = tokio::spawn({
+            let intake = intake.clone();
+            async move { intake.accept(records(1_000)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(all);
+        // It is larger than the queue, so it goes alone.
+        waiting.await.unwrap().unwrap();
+        assert_eq!(intake.store.status().records, 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_store_is_told() {
+        let (intake, ..) = intake(1 << 20);
+        intake.store.close().unwrap();
+        assert!(matches!(intake.accept(records(1)).await, Err(Error::Closed)));
+        assert_eq!(counted(&intake, Counter::Refused), [("syslog stopping".to_owned(), 1)]);
     }
 }

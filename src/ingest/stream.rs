@@ -23,7 +23,7 @@ use crate::decode::forward::{Forward as Decoder, Message, Security, Step};
 use crate::decode::frame::{Frame, Framer};
 use crate::decode::{Origin, Reject, syslog};
 use crate::ingest::socket::Ways;
-use crate::ingest::{Fallback, Receipt, tls};
+use crate::ingest::{Receipt, Said, tls};
 
 /// How much is read at once from a connection that keeps sending, bytes.
 const READ_BYTES_MAX: usize = 256 << 10;
@@ -361,7 +361,7 @@ impl<S: AsyncRead + Unpin> Messages<S> {
             None => self.ways.intake.pass(records).await.map_err(|_| "stopping"),
             Some(chunk) => {
                 let intake = &self.ways.intake;
-                let refined = intake.refine(records, &Fallback::default());
+                let refined = intake.refine(records, &Said::default());
                 let receipt = intake.hand_in(refined).await.map_err(|_| "stopping")?;
                 // An error means that the answering side has ended and says why.
                 owe.send(Owed { receipt, ack: chunk.ack() }).await.map_err(|_| "not-kept")
@@ -399,5 +399,86 @@ impl<S: AsyncRead + Unpin> Messages<S> {
                 Err((end == Came::TooSlow).then_some("too-slow"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::machine::SystemClock;
+    use crate::ingest::tests::intake;
+
+    fn ways() -> (Ways, crate::ingest::socket::Gate) {
+        let (intake, ..) = intake(1 << 20);
+        let (mut ways, gate) = Ways::new(intake, Arc::new(SystemClock::new()));
+        ways.message_patience = Duration::from_millis(20);
+        (ways, gate)
+    }
+
+    fn settings() -> Forward {
+        Forward {
+            name: "forward".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            shared_key: None,
+            self_hostname: "here".into(),
+            users: Vec::new(),
+            tls: None,
+        }
+    }
+
+    fn count(ways: &Ways, counter: Counter) -> u64 {
+        ways.intake.metrics().total(counter)
+    }
+
+    #[tokio::test]
+    async fn a_message_that_takes_too_long_is_kept_and_its_sender_left() {
+        let (ways, _gate) = ways();
+        let (mut client, server) = tokio::io::duplex(1_024);
+        client.write_all(b"<13>1 - h a - - - whole\n<13>1 - h a - - - begun").await.unwrap();
+        let origin = Origin::new("syslog", "tcp", "10.0.0.1");
+        assert_eq!(syslog(server, &origin, ways.clone()).await, Some("too-slow"));
+        ways.intake.accept(Vec::new()).await.unwrap();
+        drop(client);
+        let kept = || count(&ways, Counter::Records) == 2;
+        while !kept() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sender_between_messages_may_be_silent() {
+        let (ways, _gate) = ways();
+        let (mut client, server) = tokio::io::duplex(1_024);
+        let origin = Origin::new("syslog", "tcp", "10.0.0.1");
+        let serving = syslog(server, &origin, ways.clone());
+        let sending = async {
+            client.write_all(b"<13>1 - h a - - - one\n").await.unwrap();
+            tokio::time::sleep(3 * ways.message_patience).await;
+            client.write_all(b"<13>1 - h a - - - two\n").await.unwrap();
+            drop(client);
+        };
+        let (closed, ()) = tokio::join!(serving, sending);
+        assert_eq!(closed, None);
+    }
+
+    #[tokio::test]
+    async fn a_forward_message_that_takes_too_long_is_counted() {
+        let (ways, _gate) = ways();
+        let (mut client, server) = tokio::io::duplex(1_024);
+        client.write_all(b"\x93\xa1t").await.unwrap();
+        let origin = Origin::new("forward", "tcp", "10.0.0.1");
+        assert_eq!(forward(server, origin, &settings(), ways.clone()).await, Some("too-slow"));
+        assert_eq!(count(&ways, Counter::Rejected), 1);
+    }
+
+    #[tokio::test]
+    async fn a_closing_gate_ends_connections_that_are_silent() {
+        let (ways, gate) = ways();
+        let (_client, server) = tokio::io::duplex(1_024);
+        let origin = Origin::new("forward", "tcp", "10.0.0.1");
+        let settings = settings();
+        let serving = forward(server, origin, &settings, ways);
+        let (closed, ()) = tokio::join!(serving, gate.close(Duration::from_secs(10)));
+        assert_eq!(closed, None);
     }
 }

@@ -26,7 +26,7 @@ mod severity;
 mod time;
 
 /// The order of work for one record. One for the whole process, shared by all ways in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refiner {
     zone: Zone,
 }
@@ -42,6 +42,14 @@ impl Refiner {
     #[must_use]
     pub fn new(zone: Zone) -> Self {
         Self { zone }
+    }
+
+    /// The same but for the zone, for a sender that names one.
+    #[must_use]
+    pub fn in_zone(&self, zone: Zone) -> Self {
+        let mut other = self.clone();
+        other.zone = zone;
+        other
     }
 
     /// Adds what the text says to `record`.

@@ -16,10 +16,13 @@ mod support; // the built program on free ports, a small HTTP client, waiting wi
 // Decoders: recorded bytes of real senders against the records that they must give.
 mod forward;
 mod syslog;
-// The program as others meet it.
+// The program as others meet it: commands, configuration, ways in, API, real senders.
 mod api;
+mod cli;
+mod config;
 mod recordings;
 mod senders;
+mod ways_in;
 // Real log files, imported and compared byte for byte.
 mod corpora;
 // The source itself: floors, doors, names.
