@@ -304,9 +304,8 @@ impl Road {
             let text = answer.body_mut().read_to_string().unwrap_or_default();
             let status = answer.status();
             tries += 1;
-            let later =
-                matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-            if later && tries < TRIES {
+            let not_now = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+            if not_now.contains(&status) && tries < TRIES {
                 std::thread::park_timeout(wait(&answer));
                 continue;
             }

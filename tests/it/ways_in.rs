@@ -85,7 +85,9 @@ fn put(out: &mut Vec<u8>, value: &Value) {
         Value::Array(items) => {
             rmp::encode::write_array_len(out, u32::try_from(items.len()).expect("len"))
                 .expect("array");
-            items.iter().for_each(|item| put(out, item));
+            for item in items {
+                put(out, item);
+            }
         }
         Value::Object(entries) => {
             rmp::encode::write_map_len(out, u32::try_from(entries.len()).expect("len"))
@@ -188,8 +190,8 @@ fn forward_heartbeats_are_answered() {
 }
 
 fn hex_sha512(parts: &[&[u8]]) -> String {
-    let hash = parts.iter().fold(Sha512::new(), |h, p| h.chain_update(p)).finalize();
-    hash.iter().map(|b| format!("{b:02x}")).collect()
+    let hash = parts.iter().fold(Sha512::new(), Digest::chain_update).finalize();
+    hash.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// Sends a PING with this key and user; what the PONG begins with tells whether it is let in.
@@ -538,7 +540,7 @@ fn a_length_that_cannot_be_closes_the_connection() {
 #[test]
 fn hostile_forward_messages_are_refused_and_counted() {
     let server = Server::start();
-    let nested = [b"\x93\xa1t\x01".as_slice(), &[0x91; 100_000], b"\xc0"].concat();
+    let nested = [b"\x93\xa1t\x01".as_slice(), &vec![0x91; 100_000], b"\xc0"].concat();
     let types = pack(&json!([{"no": "tag"}, 5, "x"]));
     let bomb = {
         let entries = gzip(&vec![0; 300 << 20]);
@@ -578,8 +580,8 @@ fn hostile_forward_messages_are_refused_and_counted() {
     stream.write_all(&pack(&wide)).expect("send");
     expect_ack(&mut stream, "wide");
     let records = server.all("defect:too-many-fields", 10);
-    assert_eq!(records.len(), 2);
-    assert!(records[1]["fields"].as_object().is_some_and(|f| f.len() <= 1_000));
+    assert_eq!(records.len(), 1);
+    assert!(records[0]["fields"].as_object().is_some_and(|f| f.len() <= 1_000));
 }
 
 #[test]
