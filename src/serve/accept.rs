@@ -3,6 +3,7 @@
 //! `axum::serve` has no bound for clients that connect and say nothing, or stop to read what they
 //! asked for; so the loop is ours, around hyper's connection.
 
+use std::error::Error as _;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -114,6 +115,13 @@ fn prepare(stream: &TcpStream) {
 
 /// Why a connection ended that did not end by itself.
 fn reason(error: &hyper::Error) -> &'static str {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut};
+    let socket = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match socket.map(io::Error::kind) {
+        Some(TimedOut) => return "stalled",
+        Some(BrokenPipe | ConnectionReset) => return "client-went",
+        _ => {}
+    }
     match error {
         e if e.is_timeout() => "silent",
         e if e.is_parse() => "bad-request",
