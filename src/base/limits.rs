@@ -55,6 +55,10 @@ pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Largest forward message (one msgpack array on the wire), bytes. fluent-bit's chunks are ~2 MiB.
 pub const FORWARD_MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// Most records of one forward message, or of one JSON body: entries of a few bytes would else grow
+/// to a hundred times their size in memory. Real chunks have some ten thousand.
+pub const MESSAGE_RECORDS_MAX: usize = 1 << 20;
+
 /// Largest PING of a forward handshake, bytes: who has not shown the key yet gets no memory.
 pub const HANDSHAKE_BYTES_MAX: usize = 4 << 10;
 

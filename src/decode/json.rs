@@ -10,7 +10,7 @@ use memchr::{memchr, memchr_iter};
 
 use crate::base::flatten::Flat;
 use crate::base::json::{compact, read_object, string_end};
-use crate::base::limits::LINE_BYTES_MAX;
+use crate::base::limits::{LINE_BYTES_MAX, MESSAGE_RECORDS_MAX};
 use crate::base::record::{Defect, Record, TIME_FIELDS};
 use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
@@ -62,10 +62,15 @@ pub fn read_body(
     let (mut counted, mut line_number) = (0, 1);
     for piece in Pieces::new(body, shape) {
         let (Piece::Object(at, bytes) | Piece::Text(at, bytes)) = piece;
-        if bytes.len() > LINE_BYTES_MAX {
+        let is_too_many = out.records.len() >= MESSAGE_RECORDS_MAX;
+        if is_too_many || bytes.len() > LINE_BYTES_MAX {
             let passed = body.get(counted..at).unwrap_or_default();
             line_number += memchr_iter(b'\n', passed).count() as u64;
             counted = at;
+            if is_too_many {
+                out.rejected.push((line_number, too_many()));
+                break;
+            }
             out.rejected.push((line_number, too_large(bytes.len())));
             continue;
         }
@@ -77,10 +82,12 @@ pub fn read_body(
     out
 }
 
-/// Reads the bytes of one object.
-#[must_use]
-pub fn read_line(bytes: &[u8], received: Timestamp, origin: &Origin, given: &Given) -> Record {
-    Reader { flat: Flat::default(), received, origin, given }.read(bytes)
+fn too_many() -> Reject {
+    Reject {
+        reason: "too-many-records",
+        detail: format!("this and all after it: the limit is {MESSAGE_RECORDS_MAX} records"),
+        can_continue: true,
+    }
 }
 
 fn too_large(len: usize) -> Reject {
@@ -401,10 +408,19 @@ mod tests {
     }
 
     #[test]
+    fn a_body_has_an_end() {
+        let body = read(&"{}".repeat(MESSAGE_RECORDS_MAX + 9), Shape::Any, &Given::default());
+        let rejected: Vec<_> = body.rejected.iter().map(|(n, r)| (*n, r.reason)).collect();
+        assert_eq!(rejected, [(1, "too-many-records")]);
+        assert_eq!(body.records.len(), MESSAGE_RECORDS_MAX);
+    }
+
+    #[test]
     fn bytes_that_are_not_utf8_are_kept() {
         let origin = Origin::new("http", "http", "p");
         let bytes = b"{\"message\":\"caf\xe9\",\"a\":1}";
-        let r = read_line(bytes, Timestamp(5), &origin, &Given::default());
+        let body = read_body(bytes, Shape::Any, Timestamp(5), &origin, &Given::default());
+        let r = &body.records[0];
         assert_eq!((r.message(), r.line.raw()), ("caf\u{fffd}", bytes.as_slice()));
         assert!(r.defects.has(Defect::NotUtf8));
     }
@@ -426,9 +442,8 @@ mod tests {
                 let read = read_body(&body, shape, Timestamp(5), &origin, &Given::default());
                 prop_assert!(read.records.iter().all(|r| !r.line.raw().is_empty()));
             }
-            let records = lines::read_body(&body, Timestamp(5), &origin, &Given::default());
-            let lines = body.split(|b| *b == b'\n').filter(|l| !matches!(*l, b"" | b"\r"));
-            prop_assert!(records.iter().map(|r| r.line.raw()).eq(lines));
+            let line = lines::read_line(&body, Timestamp(5), &origin, &Given::default());
+            prop_assert_eq!(line.line.raw(), body.as_slice());
         }
     }
 }

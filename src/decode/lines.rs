@@ -10,16 +10,6 @@ use crate::base::time::Timestamp;
 use crate::decode::json::Given;
 use crate::decode::{Origin, object};
 
-/// The records of a body of plain lines: ended by LF, an unended last one counts, empty ones do
-/// not (a line that is only CR is empty too).
-#[must_use]
-pub fn read_body(body: &[u8], received: Timestamp, origin: &Origin, given: &Given) -> Vec<Record> {
-    body.split(|b| *b == b'\n')
-        .filter(|line| !matches!(*line, b"" | b"\r"))
-        .map(|line| read_line(line, received, origin, given))
-        .collect()
-}
-
 /// The record of one line without its LF. A trailing CR is part of the line, not of the message.
 #[must_use]
 pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Given) -> Record {
@@ -78,37 +68,36 @@ pub(super) fn decoded(bytes: &[u8], origin: &Origin) -> String {
 mod tests {
     use super::*;
 
-    fn read(body: &[u8]) -> Vec<Record> {
+    fn read(line: &[u8]) -> Record {
         let origin = Origin::new("http", "http", "10.0.0.9");
-        read_body(body, Timestamp(5), &origin, &Given::default())
-    }
-
-    fn check(body: &[u8], want: &[(&[u8], &str)]) {
-        let records = read(body);
-        let got: Vec<_> = records.iter().map(|r| (r.line.raw(), r.message())).collect();
-        assert_eq!(got, want, "{}", body.escape_ascii());
+        read_line(line, Timestamp(5), &origin, &Given::default())
     }
 
     #[test]
-    fn lines_are_told_apart() {
-        check(b"", &[]);
-        check(b"\n\n\r\n", &[]);
-        check(b"a\nb", &[(b"a", "a"), (b"b", "b")]);
-        check(b"a\r\n b \r\r\n", &[(b"a\r", "a"), (b" b \r\r", " b \r")]);
-        check(b"caf\xe9\n", &[(b"caf\xe9", "caf\u{fffd}")]);
+    fn a_line_is_all_message_but_for_its_cr() {
+        for (line, message) in [
+            (b"a".as_slice(), "a"),
+            (b"a\r", "a"),
+            (b" b \r\r", " b \r"),
+            (b"\r", ""),
+            (b"caf\xe9", "caf\u{fffd}"),
+        ] {
+            let record = read(line);
+            assert_eq!((record.line.raw(), record.message()), (line, message));
+        }
     }
 
     #[test]
     fn what_is_wrong_is_said() {
-        let records = read(b"caf\xe9\nfine\n");
+        let records = [read(b"caf\xe9"), read(b"fine")];
         let codes = |r: &Record| r.defects.iter().map(Defect::code).collect::<Vec<_>>();
         assert_eq!(codes(&records[0]), ["no-timestamp", "not-utf8"]);
         assert_eq!(codes(&records[1]), ["no-timestamp"]);
         assert_eq!((&*records[0].host, &*records[0].app), ("10.0.0.9", "-"));
 
         let long = read("é".repeat(LINE_BYTES_MAX).as_bytes());
-        assert_eq!(codes(&long[0]), ["no-timestamp", "truncated"]);
-        assert_eq!(long[0].line.raw().len(), LINE_BYTES_MAX);
+        assert_eq!(codes(&long), ["no-timestamp", "truncated"]);
+        assert_eq!(long.line.raw().len(), LINE_BYTES_MAX);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) fn of_fields(record: &Record, typed: usize) -> Option<Severity> {
         let at = record.fields.iter().position(|f| *f.name == **name)?;
         match &record.fields.get(at)?.value {
             // A small `level` is syslog's in GELF; others count from 0 up, each in a way of its own.
-            Value::Int(0..=7) if *name == "level" && record.field("version").is_none() => None,
+            Value::Int(0..=7) if *name == "level" && !is_gelf(record) => None,
             Value::Int(number) if at < typed => of_number(*number),
             Value::Str(text) => match text.parse() {
                 Ok(number) if *name == "PRIORITY" => of_number(number),
@@ -48,6 +48,11 @@ pub(super) fn of_fields(record: &Record, typed: usize) -> Option<Severity> {
         Value::Int(number) => of_otlp(*number),
         _ => None,
     })
+}
+
+fn is_gelf(record: &Record) -> bool {
+    let version = record.field("version").and_then(Value::as_str);
+    matches!(version, Some("1.0" | "1.1"))
 }
 
 fn of_number(number: i64) -> Option<Severity> {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::base::flatten::Flat;
-use crate::base::limits::{CHUNK_ID_BYTES_MAX, UNPACKED_BYTES_MAX};
+use crate::base::limits::{CHUNK_ID_BYTES_MAX, MESSAGE_RECORDS_MAX, UNPACKED_BYTES_MAX};
 use crate::base::record::{Defect, Defects, Record};
 use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
@@ -132,12 +132,14 @@ impl MessageReader {
                     })
                 }
                 (Token::Array(n), _) => {
+                    check_count(u64::from(n))?;
                     let mut entries = Reader::new(content);
                     entries.token().map_err(malformed)?;
                     self.entries(&mut entries, Some(n), &mut context, &mut message.records)
                 }
                 (Token::Str(packed) | Token::Bin(packed), _) => {
                     let unpacked = unpacked(packed, options.compressed.as_deref())?;
+                    check_count(count_values(&unpacked))?;
                     let entries = &mut Reader::new(&unpacked);
                     self.entries(entries, None, &mut context, &mut message.records)
                 }
@@ -321,6 +323,24 @@ fn unpacked<'a>(packed: &'a [u8], compressed: Option<&str>) -> Result<Cow<'a, [u
             None => Err(bad_message("is compressed in a way that is not known")),
         },
     }
+}
+
+/// How many values `bytes` hold, as far as they are msgpack.
+fn count_values(bytes: &[u8]) -> u64 {
+    let mut reader = Reader::new(bytes);
+    let mut count = 0;
+    while !reader.is_empty() && reader.value().is_ok() {
+        count += 1;
+    }
+    count
+}
+
+fn check_count(entries: u64) -> Result<(), Reject> {
+    if entries > MESSAGE_RECORDS_MAX as u64 {
+        let detail = format!("{entries} entries, the limit is {MESSAGE_RECORDS_MAX}");
+        return Err(Reject { reason: "too-many-entries", detail, can_continue: true });
+    }
+    Ok(())
 }
 
 /// Reads an `EventTime` (ext 0: seconds and nanoseconds, unsigned), a msgpack timestamp (ext -1), a

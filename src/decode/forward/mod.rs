@@ -138,7 +138,9 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::base::limits::{FIELDS_MAX, LINE_BYTES_MAX, MSGPACK_NESTING_MAX, NESTING_MAX};
+    use crate::base::limits::{
+        FIELDS_MAX, LINE_BYTES_MAX, MESSAGE_RECORDS_MAX, MSGPACK_NESTING_MAX, NESTING_MAX,
+    };
     use crate::base::record::{Defect, Record};
     use crate::base::value::Value;
 
@@ -356,6 +358,16 @@ mod tests {
         // Inside a container a lie costs the rest of that container.
         let inner = message(&packed(b"\x92\x05\xdf\xff\xff\xff\xff", b"\x80"));
         assert_eq!((inner.records.len(), inner.rejects.len()), (0, 1));
+    }
+
+    #[test]
+    fn tiny_entries_are_counted_before_they_grow() {
+        let tiny = vec![0xc0; MESSAGE_RECORDS_MAX + 1];
+        let option = b"\x81\xaacompressed\xa4gzip";
+        assert_eq!(reason(&packed(&gzip(&tiny), option)), ("too-many-entries", true));
+        let mut array = b"\x92\xa1t".to_vec();
+        put::write_array_len(&mut array, u32::try_from(tiny.len()).unwrap()).unwrap();
+        assert_eq!(reason(&[array, tiny].concat()), ("too-many-entries", true));
     }
 
     #[test]

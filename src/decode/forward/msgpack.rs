@@ -210,6 +210,13 @@ impl<'a> Reader<'a> {
 
     /// The bytes of the next value, with all that is in it.
     pub(super) fn value(&mut self) -> Result<&'a [u8], Fault> {
+        let before = self.0;
+        let mut next = *self;
+        if !matches!(next.token()?, Token::Array(_) | Token::Map(_)) {
+            *self = next;
+            let len = before.len() - next.0.len();
+            return before.get(..len).ok_or(Fault::Short);
+        }
         let len = Scan::default().run(self.0, usize::MAX)?.ok_or(Fault::Short)?;
         let (value, rest) = self.0.split_at_checked(len).ok_or(Fault::Short)?;
         self.0 = rest;
