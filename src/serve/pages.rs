@@ -469,7 +469,7 @@ mod tests {
         let page = RecordPage {
             f: reader.frame(EVIL),
             ask: Ask { q: EVIL.into(), range: RangeView::of(&address, &reader), ..Ask::default() },
-            detail: scene.detail(&record(), EVIL.to_owned()),
+            detail: scene.detail(&record(), EVIL.to_owned(), true),
         };
         let html = page.render().unwrap();
         for tag in ["<script>", "<img", "\"'>"] {

@@ -163,6 +163,7 @@ await test("a line is found by a word and by a part of one, and opens in place",
   await page.locator("#view .detail").waitFor();
   await page.locator("#view .detail a", { hasText: "permalink" }).click();
   await page.waitForURL(/\/records\/\d+$/);
+  assert.equal(await page.locator(".full").innerText(), hello.message);
   await shot(page, "record-wide-light");
   await page.goto(`${server.http}/?q=timed+OR+失敗+OR+"Failed+password"`);
   await lines(page).nth(4).locator(".message").click();

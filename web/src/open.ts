@@ -19,6 +19,16 @@ function close(line: Element): void {
   detailOf(line)?.remove();
 }
 
+/** Does the list show this message whole already? */
+function isSeen(line: HTMLElement, text: string): boolean {
+  const message = line.querySelector<HTMLElement>(".message");
+  return (
+    message?.textContent === text &&
+    message.scrollWidth <= message.clientWidth &&
+    message.scrollHeight <= message.clientHeight + 2
+  );
+}
+
 /** Opens a line where it stands, or closes it. */
 export async function toggle(line: HTMLElement): Promise<void> {
   const id = line.id.slice(1);
@@ -37,6 +47,8 @@ export async function toggle(line: HTMLElement): Promise<void> {
   const item = document.createElement("li");
   item.className = detail.className;
   item.append(...detail.childNodes);
+  const full = item.querySelector(".full");
+  if (full && isSeen(line, full.textContent ?? "")) full.remove();
   line.after(item);
 }
 

@@ -110,7 +110,7 @@ pub(super) async fn record(
                 record.host,
                 record.app
             );
-            Ok(Some((title, scene.detail(&record, pretty(&record)))))
+            Ok(Some((title, scene.detail(&record, pretty(&record), false))))
         })
         .await?;
     found.ok_or(missing)
@@ -163,6 +163,7 @@ fn look(
         }
     }
 
+    let range = range.and(query.range());
     let (records, pages) = lines(snapshot, budget, &question, range, &paged, reader, &mut partial)?;
 
     let soon = Timestamp(now.0.saturating_add(SOON_NANOS));

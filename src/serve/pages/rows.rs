@@ -184,7 +184,7 @@ impl Scene<'_> {
                 day = its_day;
             }
             if open == Some(record.id) {
-                row.detail = Some(self.detail(record, json(record)));
+                row.detail = Some(self.detail(record, json(record), true));
             }
             rows.push(row);
         }
@@ -209,7 +209,7 @@ impl Scene<'_> {
             app: Arc::clone(&record.app),
             app_href: self.address.adding(&condition("app", &record.app)).href(),
             hue: hue(&record.app),
-            message: pieces(text, &hits, shown(text, &hits)),
+            message: pieces(text, &hits, &shown(text, &hits)),
             open_href: format!(
                 "{}#r{}",
                 self.address.opening((!open).then_some(record.id)).href(),
@@ -226,22 +226,24 @@ impl Scene<'_> {
         question.opening(None).below(&format!("/records/{id}"))
     }
 
-    /// All that is known of a record; `json` is it as the API gives it.
-    pub(super) fn detail(&self, record: &Record, json: String) -> Detail {
+    /// All that is known of a record; `json` is it as the API gives it. With `beside` the list
+    /// shows the message above, so that a short one is not said twice.
+    pub(super) fn detail(&self, record: &Record, json: String, beside: bool) -> Detail {
         let text = record.message();
         let hits = (self.mark)(text);
-        let is_short = text.chars().take(LEAD_CHARS_MAX).count() < LEAD_CHARS_MAX
+        let is_seen = beside
+            && text.chars().take(LEAD_CHARS_MAX).count() < LEAD_CHARS_MAX
             && !text.chars().any(char::is_control);
         let own = if record.line.raw() == text.as_bytes() {
             None
         } else {
             let raw = readable(record.line.raw());
-            Some(pieces(&raw, &[], within(&raw, LONG_CHARS_MAX)))
+            Some(pieces(&raw, &[], std::slice::from_ref(&within(&raw, LONG_CHARS_MAX))))
         };
         let says = record.fields.iter().map(|f| self.field(&f.name, &f.value)).collect();
         Detail {
             class: class(record.severity),
-            message: (!is_short).then(|| long_pieces(text, &hits)),
+            message: (!is_seen).then(|| long_pieces(text, &hits)),
             tables: [
                 Facts { caption: self.l.t("what the line says", "行の内容"), facts: says },
                 Facts {
@@ -373,21 +375,20 @@ fn within(text: &str, chars: usize) -> Range<usize> {
     0..text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at)
 }
 
-/// What of a message the list shows: its begin, or, where the first match stands too far in, the
-/// part around it.
-fn shown(text: &str, hits: &[Range<usize>]) -> Range<usize> {
-    let head = within(text, SHORT_CHARS_MAX);
-    let Some(hit) = hits.first() else { return head };
-    let before = text.get(..hit.start).unwrap_or_default();
+/// What of a message the list shows: its begin, and, where the first match stands too far in to be
+/// seen, the part around that instead of what lies between.
+fn shown(text: &str, hits: &[Range<usize>]) -> Vec<Range<usize>> {
+    let before = text.get(..hits.first().map_or(0, |hit| hit.start)).unwrap_or_default();
     if before.chars().take(LEAD_CHARS_MAX).count() < LEAD_CHARS_MAX {
-        return head;
+        return vec![within(text, SHORT_CHARS_MAX)];
     }
-    let start = before.char_indices().rev().nth(47).map_or(0, |(at, _)| at);
-    // Not in the middle of a word, where one ends soon.
-    let lead = text.get(start..hit.start).unwrap_or_default();
+    let head = within(text, LEAD_CHARS_MAX / 2);
+    let start = before.char_indices().rev().nth(LEAD_CHARS_MAX / 4).map_or(0, |(at, _)| at);
+    // Words stay whole where one begins soon.
+    let lead = before.get(start..).unwrap_or_default();
     let start = start + lead.find(' ').filter(|at| *at < lead.len() / 2).map_or(0, |at| at + 1);
     let rest = within(text.get(start..).unwrap_or_default(), SHORT_CHARS_MAX);
-    start..start + rest.end
+    vec![head, start..start + rest.end]
 }
 
 /// What stands for a character that is no sign by itself or that turns the text around it.
@@ -405,39 +406,38 @@ fn sign(c: char) -> Option<char> {
     }
 }
 
-/// The `part` of `text` on one line.
-fn pieces(text: &str, hits: &[Range<usize>], part: Range<usize>) -> Vec<Piece> {
-    cut(text, hits, part, true)
+/// Parts of `text` on one line.
+fn pieces(text: &str, hits: &[Range<usize>], parts: &[Range<usize>]) -> Vec<Piece> {
+    cut(text, hits, parts, true)
 }
 
 /// All of `text`, its line ends kept.
 fn long_pieces(text: &str, hits: &[Range<usize>]) -> Vec<Piece> {
-    cut(text, hits, within(text, LONG_CHARS_MAX), false)
+    cut(text, hits, std::slice::from_ref(&within(text, LONG_CHARS_MAX)), false)
 }
 
-fn cut(text: &str, hits: &[Range<usize>], part: Range<usize>, one_line: bool) -> Vec<Piece> {
+fn cut(text: &str, hits: &[Range<usize>], parts: &[Range<usize>], one_line: bool) -> Vec<Piece> {
     let mut out: Vec<Piece> = Vec::new();
     let mut push = |c: char, kind: Kind| match out.last_mut() {
         Some(last) if last.kind == kind => last.text.push(c),
         _ => out.push(Piece { text: c.to_string(), kind }),
     };
-    if part.start > 0 {
-        push('…', Kind::Sign);
-    }
     let mut hits = hits.iter().peekable();
-    for (at, c) in text.get(part.clone()).unwrap_or_default().char_indices() {
-        let at = at + part.start;
-        while hits.next_if(|hit| hit.end <= at).is_some() {}
-        let hit = hits.peek().is_some_and(|hit| hit.contains(&at));
-        match sign(c) {
-            Some(sign) => push(sign, Kind::Sign),
-            None if one_line && c == '\n' => push('↵', Kind::Sign),
-            None if one_line && c == '\t' => push(' ', Kind::Plain),
-            None => push(c, if hit { Kind::Hit } else { Kind::Plain }),
+    for part in parts {
+        for (at, c) in text.get(part.clone()).unwrap_or_default().char_indices() {
+            let at = at + part.start;
+            while hits.next_if(|hit| hit.end <= at).is_some() {}
+            let hit = hits.peek().is_some_and(|hit| hit.contains(&at));
+            match sign(c) {
+                Some(sign) => push(sign, Kind::Sign),
+                None if one_line && c == '\n' => push('↵', Kind::Sign),
+                None if one_line && c == '\t' => push(' ', Kind::Plain),
+                None => push(c, if hit { Kind::Hit } else { Kind::Plain }),
+            }
         }
-    }
-    if part.end < text.len() {
-        push('…', Kind::Sign);
+        if part.end < text.len() {
+            push('…', Kind::Sign);
+        }
     }
     out
 }
@@ -479,18 +479,19 @@ mod tests {
             ("", &[], ""),
         ] {
             let hits: Vec<Range<usize>> = hits.iter().map(|(from, to)| *from..*to).collect();
-            assert_eq!(flat(&pieces(text, &hits, shown(text, &hits))), want);
+            assert_eq!(flat(&pieces(text, &hits, &shown(text, &hits))), want);
         }
     }
 
     #[test]
     fn a_match_far_in_is_seen() {
-        let text = format!("{}needle tail", "x".repeat(500));
-        let hits = std::slice::from_ref(&(500..506));
-        let seen = flat(&pieces(&text, hits, shown(&text, hits)));
-        assert_eq!(seen, format!("<…>{}[needle] tail", "x".repeat(48)));
+        let text = format!("begin {} needle tail", "x".repeat(500));
+        let hits = std::slice::from_ref(&(507..513));
+        let seen = flat(&pieces(&text, hits, &shown(&text, hits)));
+        let (head, near) = ("x".repeat(49), "x".repeat(27));
+        assert_eq!(seen, format!("begin {head}<…>{near} [needle] tail"));
         let long = "調".repeat(2_000);
-        assert_eq!(flat(&pieces(&long, &[], shown(&long, &[]))).chars().count(), 603);
+        assert_eq!(flat(&pieces(&long, &[], &shown(&long, &[]))).chars().count(), 603);
     }
 
     #[test]
