@@ -162,7 +162,10 @@ fn habits(source: &Source, problems: &mut Vec<String>) {
                 ));
             }
         }
-        if line.trim_start().starts_with("matches!(") && line.trim_end().ends_with(';') {
+        // A statement of its own, not the end of a `let` on the line before.
+        let before = source.text.lines().nth(number.saturating_sub(2)).unwrap_or_default();
+        let begins = before.trim_end().ends_with([';', '{', '}']) || before.trim().is_empty();
+        if begins && line.trim_start().starts_with("matches!(") && line.trim_end().ends_with(';') {
             problems
                 .push(format!("src/{}:{number}: a test that cannot fail: assert it", source.path));
         }

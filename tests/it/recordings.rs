@@ -63,11 +63,11 @@ fn way(case: &Path) -> Option<Way> {
     if ["shared-key", "security", "compress", "ziplevel"].iter().any(|word| name.contains(word)) {
         return None;
     }
-    let forward = case.join("frames.ndjson").is_file();
-    match (forward, case.join("client.dgram").is_file()) {
-        (true, _) => Some(Way::Forward),
-        (false, true) => Some(Way::SyslogUdp),
-        (false, false) => Some(Way::SyslogTcp),
+    let by_syslog = name.starts_with("syslog-") || case.parent()?.ends_with("syslog");
+    match (by_syslog, case.join("client.dgram").is_file()) {
+        (true, true) => Some(Way::SyslogUdp),
+        (true, false) => Some(Way::SyslogTcp),
+        (false, _) => (!name.starts_with("http-")).then_some(Way::Forward),
     }
 }
 
@@ -119,8 +119,13 @@ fn connections(case: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn records(case: &Path) -> u64 {
     let text = std::fs::read_to_string(case.join("expected.ndjson")).expect("expected.ndjson");
     text.lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        // Python's writer puts what JSON cannot say.
+        .map(|line| line.replace(": NaN", ": null").replace(": -Infinity", ": null"))
+        .map(|line| line.replace(": Infinity", ": null"))
+        .map(|line| serde_json::from_str::<Value>(&line).expect("JSON"))
         .filter(|r| r["group"].is_null())
         .filter(|r| r["fluent_signal"].as_i64().is_none_or(|signal| signal == 0))
+        // Metrics in fluentd's shape: a "record" that is an array.
+        .filter(|r| !r["record"].is_array())
         .count() as u64
 }
