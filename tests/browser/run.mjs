@@ -175,6 +175,19 @@ await test("a line is found by a word and by a part of one, and opens in place",
   await shot(page, "open-phone-dark");
 });
 
+await test("keys walk, open and close", async (t) => {
+  const server = await t.server();
+  await server.send(company());
+  const { page } = await t.visitor();
+  await page.goto(server.http);
+  for (const key of ["j", "j", "j", "k", "Enter"]) await page.keyboard.press(key);
+  await page.locator("#view .line.at.open + .detail").waitFor();
+  assert.equal(await lines(page).nth(1).getAttribute("class").then((c) => c.includes("open")), true);
+  await page.keyboard.press("Enter");
+  await page.locator("#view .detail").waitFor({ state: "detached" });
+  assert.ok(!page.url().includes("open="));
+});
+
 await test("links narrow the question: host, app, severity, a bar, older and newer", async (t) => {
   const server = await t.server();
   await server.send(company());
