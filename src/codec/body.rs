@@ -697,6 +697,11 @@ impl Rows for ChunkRows {
         fields.get(row, slot).map_err(|damage| damage.at(&self.here()))
     }
 
+    fn field_names(&self) -> Result<Vec<Arc<str>>> {
+        let names = self.chunk_fields()?.names().map_err(|damage| damage.at(&self.here()))?;
+        Ok(names.into_iter().collect())
+    }
+
     fn record(&self, row: usize) -> Result<Arc<Record>> {
         let beyond = || self.beyond(row);
         let received = lazily(&self.received, || self.integers(Part::Received))?;

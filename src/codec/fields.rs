@@ -5,8 +5,8 @@
 //! not kept twice (engine.md 3.7), or the column of that name and type. Records whose fields have
 //! no shape (too many shapes, a number that is none) keep theirs as bytes.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use super::column::{Column, Plan, Pool, Texts, take_column, take_dictionary};
@@ -527,6 +527,23 @@ impl ChunkFields {
         shape.is_some_and(|entries| {
             entries.iter().any(|e| matches!(e.source, Source::Slot(p, _) if p == place))
         })
+    }
+
+    /// Names of all fields of all rows, each once; no row is built for it.
+    pub(super) fn names(&self) -> Read<BTreeSet<Arc<str>>> {
+        let missing = Damage("a value that is not there");
+        let mut names = BTreeSet::new();
+        let shapes: BTreeSet<u32> = self.rows.iter().copied().filter(|s| *s != LOOSE).collect();
+        for shape in shapes {
+            for entry in self.shared.shapes.get(shape as usize).ok_or(missing)? {
+                names.insert(self.shared.names.get(entry.name as usize).cloned().ok_or(missing)?);
+            }
+        }
+        for n in 0..self.rows.iter().filter(|s| **s == LOOSE).count() {
+            let fields = read_fields(&mut self.loose.get(n).ok_or(missing)?)?;
+            names.extend(fields.into_iter().map(|field| field.name));
+        }
+        Ok(names)
     }
 
     /// The fields of a row; `slot` gives the text of a slot of its line.

@@ -100,7 +100,7 @@ pub trait Rows: Send + Sync {
     /// A row's fields.
     fn fields(&self, row: usize) -> Result<&[Field]>;
     /// Names of all fields of all rows, each once, in no order.
-    fn names(&self) -> Result<Vec<Arc<str>>> {
+    fn field_names(&self) -> Result<Vec<Arc<str>>> {
         let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
         for row in 0..self.meta().rows {
             for field in self.fields(row)? {

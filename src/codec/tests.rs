@@ -1,5 +1,6 @@
 //! The codec as a whole: what is encoded comes back, damage is said, words are complete.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -40,6 +41,10 @@ fn decode_all(body: Vec<u8>) -> Result<Vec<Vec<Record>>> {
     let body = Body::open(Arc::new(Memory(body)), 0, len)?;
     let chunk = |n| {
         let rows = body.chunk(n)?;
+        let names: BTreeSet<Arc<str>> = rows.field_names()?.into_iter().collect();
+        for row in 0..rows.meta().rows {
+            assert!(rows.fields(row)?.iter().all(|f| names.contains(&f.name)));
+        }
         (0..rows.meta().rows).map(|row| rows.record(row).map(|r| (*r).clone())).collect()
     };
     (0..body.chunks().len()).map(chunk).collect()

@@ -182,6 +182,10 @@ impl Grammar<'_> {
     }
 
     fn primary<'a>(&self, text: &'a str, place: Place<'_>) -> Read<'a, Option<Node>> {
+        if let (Some(rest), None) = (text.strip_prefix("()"), place.name) {
+            self.count(text, 1)?;
+            return Ok((rest, Some(Node::Text(Text::Plain("()".to_owned())))));
+        }
         if text.starts_with('(') {
             let (rest, node) = self.parentheses(text, deeper(text, place)?)?;
             return Ok((rest, node));
@@ -719,7 +723,10 @@ fn minus(text: &str) -> Option<&str> {
     let negates = rest.starts_with(|c: char| {
         c.is_alphanumeric() || matches!(c, '_' | '@' | '$' | '(' | '"' | '\'' | '/' | '*')
     });
-    negates.then_some(rest)
+    // A number in a list, or a time zone in brackets: a piece of a line, such as `x=-5, y`.
+    let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let listed = digits.len() < rest.len() && digits.starts_with([',', ';', ']', '}']);
+    (negates && !listed).then_some(rest)
 }
 
 /// A text in quotes, without them; a backslash makes the quote and itself literal.
@@ -773,7 +780,8 @@ fn balanced(text: &str) -> Option<usize> {
 
 /// `/source/` or `/source/i` where a term ends behind it, so that paths stay text.
 fn slashes(text: &str) -> Option<(&str, &str, bool)> {
-    let inner = text.strip_prefix('/')?;
+    // A star cannot stand first in an expression, but opens a comment.
+    let inner = text.strip_prefix('/').filter(|inner| !inner.starts_with('*'))?;
     let mut chars = inner.char_indices();
     let end = loop {
         let (at, c) = chars.next()?;

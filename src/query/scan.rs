@@ -188,7 +188,7 @@ impl Plan {
             return Ok(Err(Spent));
         }
         let rows = chunk.rows()?;
-        let names = rows.names()?;
+        let names = rows.field_names()?;
         // A chunk that has no such name needs no look at its rows; one that lies in the range as
         // a whole neither.
         let mut likely: Vec<Keys> =

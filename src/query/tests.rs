@@ -208,6 +208,8 @@ fn pasted_text_is_text() {
     check("\"\\\"quoted \\\\ text\\\"\"", &[4]);
     check("/login.php", &[1]);
     check("y?z=1", &[2]);
+    check("()", &[]);
+    check("x=-5, -0500] /* */", &[]);
 }
 
 #[test]
