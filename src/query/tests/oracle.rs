@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::base::fold::{fold, is_mark};
+use crate::base::machine::ReadAt;
 use crate::base::split;
-use crate::codec::{ChunkMeta, Rows};
+use crate::codec::{self, ChunkMeta, Rows};
 use crate::store::{Chunk, Key};
 
 /// splitmix64.
@@ -335,9 +336,9 @@ fn holds(ask: &Ask, record: &Record, known: &BTreeSet<&str>) -> bool {
 
 /// A chunk with an index, as a sealed one has it.
 struct Indexed {
-    chunk: Live,
+    chunk: Arc<dyn Rows>,
     runs: BTreeSet<String>,
-    tokens: BTreeSet<String>,
+    tokens: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 impl Chunk for Indexed {
@@ -347,12 +348,38 @@ impl Chunk for Indexed {
     fn may_hold(&self, key: &Key) -> Result<bool> {
         Ok(match key {
             Key::Letters(letters) => self.runs.iter().any(|run| run.contains(letters)),
-            Key::Token(token) => self.tokens.contains(token),
+            Key::Token(token) => (self.tokens)(token),
         })
     }
     fn rows(&self) -> Result<Arc<dyn Rows>> {
-        self.chunk.rows()
+        Ok(Arc::clone(&self.chunk))
     }
+}
+
+/// A segment's body in memory.
+struct Memory(Vec<u8>);
+
+impl ReadAt for Memory {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+    fn read_at(&self, at: u64, len: usize) -> Result<Vec<u8>> {
+        let at = usize::try_from(at).unwrap();
+        Ok(self.0[at..at + len].to_vec())
+    }
+}
+
+/// The same rows, encoded and read back, with what the index and the filter are made from.
+fn seal(records: &[Arc<Record>]) -> Indexed {
+    let mut encoded = codec::encode(&[records]);
+    let len = encoded.body.len() as u64;
+    let body = codec::Body::open(Arc::new(Memory(encoded.body)), 0, len).unwrap();
+    let tokens = encoded.tokens;
+    let tokens = move |token: &str| {
+        !codec::filter::is_filtered(token) || tokens.contains(&codec::filter::token_hash(token))
+    };
+    let (chunk, runs) = (body.chunk(0).unwrap(), encoded.words.remove(0));
+    Indexed { chunk, runs, tokens: Box::new(tokens) }
 }
 
 fn cut(records: &[Record], dice: &mut Dice) -> Snapshot {
@@ -362,10 +389,17 @@ fn cut(records: &[Record], dice: &mut Dice) -> Snapshot {
         let (head, tail) = rest.split_at(1 + dice.roll(rest.len()));
         rest = tail;
         let texts: Vec<String> = head.iter().flat_map(texts).map(|text| folded(&text)).collect();
+        let records: Vec<Arc<Record>> = head.iter().cloned().map(Arc::new).collect();
+        if dice.roll(3) == 0 {
+            chunks.push(Arc::new(seal(&records)));
+            continue;
+        }
         let runs = texts.iter().flat_map(|t| split::letter_runs(t)).map(str::to_owned).collect();
-        let tokens = texts.iter().flat_map(|t| split::tokens(t)).map(str::to_owned).collect();
-        let live = LiveChunk::new(head.iter().cloned().map(Arc::new).collect()).unwrap();
-        chunks.push(Arc::new(Indexed { chunk: Live(live), runs, tokens }));
+        let tokens: BTreeSet<String> =
+            texts.iter().flat_map(|t| split::tokens(t)).map(str::to_owned).collect();
+        let chunk = Live(LiveChunk::new(records).unwrap()).rows().unwrap();
+        let tokens = Box::new(move |token: &str| tokens.contains(token));
+        chunks.push(Arc::new(Indexed { chunk, runs, tokens }));
     }
     Snapshot::new(chunks)
 }
