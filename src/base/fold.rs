@@ -99,6 +99,7 @@ fn is_fixed(c: char) -> bool {
 pub struct Mapped {
     folded: String,
     /// Where each code point starts: in the folded text, in the original. The end stands last.
+    /// Empty for ASCII, where both are the same.
     starts: Vec<(usize, usize)>,
 }
 
@@ -106,6 +107,10 @@ impl Mapped {
     /// Folds and remembers.
     pub fn new(text: &str) -> Self {
         let mut folded = String::with_capacity(text.len());
+        if text.is_ascii() {
+            fold_into(text, &mut folded);
+            return Self { folded, starts: Vec::new() };
+        }
         let mut starts = Vec::with_capacity(text.len() + 1);
         for (at, c) in text.char_indices() {
             starts.push((folded.len(), at));
@@ -122,6 +127,9 @@ impl Mapped {
 
     /// The bytes of the original whose folded forms make up (or overlap) `range`.
     pub fn original(&self, range: &Range<usize>) -> Range<usize> {
+        if self.starts.is_empty() {
+            return range.clone();
+        }
         let at = |n: usize| self.starts.get(n).map_or(0, |s| s.1);
         let first = self.starts.partition_point(|s| s.0 <= range.start).saturating_sub(1);
         let behind = self.starts.partition_point(|s| s.0 < range.end);

@@ -105,7 +105,14 @@ impl Finder {
             if self.may_end(text, end) && (!self.whole || is_word(text, start, end)) {
                 return Some(start..end);
             }
-            at = start + text.get(start..)?.chars().next()?.len_utf8();
+            let rest = text.get(start..)?;
+            // A word begins in front of no token but its own: the rest of this one is passed over,
+            // so that a long run of one letter costs one look.
+            at = match rest.find(|c: char| !is_token_char(c)) {
+                Some(end) if self.whole && end > 0 => start + end,
+                None if self.whole => return None,
+                _ => start + rest.chars().next()?.len_utf8(),
+            };
         }
     }
 

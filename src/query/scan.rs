@@ -17,8 +17,8 @@ use crate::base::time::{TimeRange, Timestamp};
 use crate::codec::{ChunkMeta, Rows};
 use crate::store::{Chunk, Snapshot};
 
-/// Rows between two looks at the clock.
-const TICK_ROWS: u64 = 2_048;
+/// Rows between two looks at the clock; few, since a row may be of a mebibyte.
+const TICK_ROWS: u64 = 256;
 
 /// Most threads of one query, so that others and the intake have cores too.
 const THREADS_MAX: usize = 8;

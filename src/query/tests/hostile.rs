@@ -37,6 +37,7 @@ fn patterns_take_linear_time() {
     assert!(!ask("/(a|aa)+b/"));
     assert!(!ask(&format!("a{}b", "*a".repeat(900))));
     assert!(!ask("word:aaa"));
+    assert!(!ask(&format!("word:{}", "a".repeat(15_000))));
 }
 
 #[test]
