@@ -112,7 +112,7 @@ pub(super) fn chart(histogram: &Histogram, address: &Address, zone: &Zone, l: La
             clock(bucket.time, zone, interval),
             clock(end(bucket.time), zone, interval),
             grouped(bucket.count),
-            l.t("lines", "行"),
+            l.t(if bucket.count == 1 { "line" } else { "lines" }, "行"),
         );
         for (name, count) in by_gravity(&bucket.by) {
             if let Some(sum) = counts.get_mut(band(severity(name))) {

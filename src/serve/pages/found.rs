@@ -30,6 +30,8 @@ struct Found {
     question: Question,
     /// What was looked at.
     range: TimeRange,
+    /// Nobody said when, and the usual range was taken.
+    is_usual: bool,
     records: Vec<Arc<Record>>,
     /// A line that is open and stands on another page.
     pinned: Option<Arc<Record>>,
@@ -148,6 +150,7 @@ fn look(
     // Nobody said when: the last hour, or everything where that is empty.
     let mut range = question.range;
     let mut paged = address.clone();
+    let mut is_usual = false;
     let unsaid = address.from.is_empty() && address.to.is_empty();
     if unsaid && query.range() == TimeRange::ALL {
         let usual = TimeRange {
@@ -160,6 +163,7 @@ fn look(
         } else {
             range::USUAL.clone_into(&mut paged.from);
             range = usual;
+            is_usual = true;
         }
     }
 
@@ -208,6 +212,7 @@ fn look(
     Ok(Found {
         question,
         range,
+        is_usual,
         records,
         pinned,
         pages,
@@ -313,7 +318,7 @@ fn lay_out(found: &Found, address: &Address, reader: &Reader) -> Viewer {
 
     let mut viewer = blank(address, reader);
     viewer.ask.range = RangeView::resolved(address, reader, found.range, now);
-    if address.from.is_empty() && address.to.is_empty() && found.range.from != Timestamp::MIN {
+    if found.is_usual {
         let said = Address { from: range::USUAL.into(), ..address.clone() };
         let view = RangeView::resolved(&said, reader, found.range, now);
         viewer.ask.range = RangeView { from: String::new(), ..view };
@@ -334,10 +339,10 @@ fn lay_out(found: &Found, address: &Address, reader: &Reader) -> Viewer {
         .map(|p| Page { rel: p.rel, label: p.label, href: p.href.clone() })
         .collect();
     viewer.foot = Foot {
-        count: if found.partial.is_some() {
-            format!("{} {}", grouped(total), l.t("lines so far", "行（途中まで）"))
-        } else {
-            format!("{} {}", grouped(total), l.t("lines, exact", "行（正確）"))
+        count: match (found.partial.is_some(), total) {
+            (true, _) => format!("{} {}", grouped(total), l.t("lines so far", "行（途中まで）")),
+            (false, 1) => l.t("1 line, exact", "1 行（正確）").to_owned(),
+            (false, _) => format!("{} {}", grouped(total), l.t("lines, exact", "行（正確）")),
         },
         newest: found.newest.map(|at| {
             let age = length(l, now.millis() - at.millis());

@@ -74,6 +74,9 @@ impl RangeView {
         if range.from == Timestamp::MIN {
             if range.to == Timestamp::MAX {
                 view.label = in_words(ALL, "", reader.l).unwrap_or_default();
+            } else {
+                let to = range.to.in_zone(&reader.zone).strftime("%Y-%m-%d %H:%M:%S %Z");
+                view.label = reader.l.t(format!("until {to}"), format!("{to} まで"));
             }
             return view;
         }
