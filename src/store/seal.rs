@@ -254,6 +254,10 @@ impl Sealer {
             tracing::warn!(path, "damage was met in a segment whose records check out");
             return;
         };
+        if !segment::is_damage(&error) {
+            tracing::warn!(%error, "a segment in which damage was met cannot be looked at");
+            return;
+        }
         let meta = segment.meta();
         let (first, last, records) = (meta.first_id(), meta.last_id(), meta.records());
         tracing::error!(%error, first, last, records, "a damaged segment is set aside");

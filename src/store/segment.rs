@@ -510,11 +510,20 @@ impl Segment {
     }
 
     fn distrust(&self, error: &Error) {
-        if matches!(error, Error::Corrupt { .. } | Error::Io { .. } | Error::Version { .. })
-            && !self.distrusted.swap(true, Ordering::Relaxed)
-        {
+        if is_damage(error) && !self.distrusted.swap(true, Ordering::Relaxed) {
             (self.access.on_damage)(self.meta.number);
         }
+    }
+}
+
+/// Does it say that the file is not what was written? A machine that has no descriptors left, or a
+/// disk that fails just now, is no reason to do without a segment.
+pub(super) fn is_damage(error: &Error) -> bool {
+    use std::io::ErrorKind::{NotFound, UnexpectedEof};
+    match error {
+        Error::Corrupt { .. } | Error::Version { .. } => true,
+        Error::Io { source, .. } => matches!(source.kind(), NotFound | UnexpectedEof),
+        _ => false,
     }
 }
 
