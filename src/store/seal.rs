@@ -281,8 +281,12 @@ impl Sealer {
         guard.segments = others;
         guard.shown = None;
         drop(guard);
-        set_aside(&self.shared, segment.path())?;
-        self.shared.state().quarantined += 1;
+        match set_aside(&self.shared, segment.path()) {
+            Ok(()) => self.shared.state().quarantined += 1,
+            // There is nothing that could be set aside.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }

@@ -320,6 +320,31 @@ fn a_chunk_without_the_word_is_pruned() {
     }
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    /// From record to answer, over the codec's words and tokens: no chunk is denied what it holds.
+    #[test]
+    fn what_a_sealed_record_holds_is_never_denied(
+        text in "[a-cXÅßﬃべガ一9_.= ]{0,40}", from in 0_usize..40, len in 1_usize..12,
+    ) {
+        let store = open(&sim(), 1 << 20).unwrap();
+        put(&store, &[&text, "another"]);
+        store.seal(false).unwrap();
+        let snapshot = store.snapshot();
+        let chunk = &snapshot.chunks()[0];
+        let folded = fold(&text).into_owned();
+        let part: String = folded.chars().skip(from).take(len).collect();
+        for run in crate::base::split::letter_runs(&part) {
+            proptest::prop_assert!(chunk.may_hold(&Key::Letters(run.to_owned())).unwrap(), "{run}");
+        }
+        for token in crate::base::split::tokens(&folded) {
+            let key = Key::Token(token.to_owned());
+            proptest::prop_assert!(chunk.may_hold(&key).unwrap(), "{token}");
+        }
+    }
+}
+
 #[test]
 fn a_full_live_part_is_sealed_by_itself() {
     let disk = sim();
