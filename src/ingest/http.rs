@@ -409,3 +409,70 @@ fn sniff(body: &[u8]) -> Kind {
         _ => Kind::Plain,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_type_tells_or_the_body_does() {
+        use Kind::{Json, Ndjson, Plain};
+        for (media, kind, charset) in [
+            ("application/x-ndjson", Some(Ndjson), None),
+            ("Application/JSON; charset=utf-8", Some(Json), Some("utf-8")),
+            ("application/vnd.x+json", Some(Json), None),
+            ("text/plain; charset=\"shift_jis\"", Some(Plain), Some("shift_jis")),
+            ("application/octet-stream", None, None),
+            ("application/x-www-form-urlencoded", None, None),
+            ("", None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, media.parse().unwrap());
+            let found = Media::of(&headers);
+            assert_eq!((found.kind, found.charset.as_deref()), (kind, charset), "{media}");
+        }
+        for (body, kind) in [
+            (&b"{\"a\":1}\n"[..], Ndjson),
+            (b"\xef\xbb\xbf \n{", Ndjson),
+            (b" [ {\"a\":1}]", Json),
+            (b"[]", Json),
+            (b"[error] no", Plain),
+            (b"", Plain),
+        ] {
+            assert_eq!(sniff(body), kind, "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn pieces_are_whole_lines_and_all_of_the_body() {
+        let line = |n: usize| [vec![b'x'; n], vec![b'\n']].concat();
+        for (body, pieces) in [
+            (Vec::new(), 0),
+            (b"a\nb".to_vec(), 1),
+            (line(10).repeat(PIECE_BYTES / 5), 3),
+            (line(3 * PIECE_BYTES), 1),
+            ([line(3 * PIECE_BYTES), line(1)].concat(), 2),
+            (vec![b'x'; 3 * PIECE_BYTES], 1),
+        ] {
+            let body = Bytes::from(body);
+            let (mut at, mut found) = (0, 0);
+            while let Some(piece) = next_piece(&body, at, Kind::Plain) {
+                at += piece.len();
+                found += 1;
+                assert!(piece.ends_with(b"\n") || at == body.len());
+            }
+            assert_eq!((at, found), (body.len(), pieces));
+            let whole = next_piece(&body, 0, Kind::Json).map_or(0, |p| p.len());
+            assert_eq!(whole, body.len());
+        }
+    }
+
+    #[test]
+    fn a_year_moves_the_reference_and_nothing_else() {
+        let received = Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").unwrap();
+        assert_eq!(reference(None, received), Ok(received));
+        let end = Timestamp::parse_rfc3339("2024-12-31T23:59:59Z");
+        assert_eq!(reference(Some(2024), received).ok(), end);
+        assert!(reference(Some(-5), received).is_err());
+    }
+}

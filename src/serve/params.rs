@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::Form;
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Query as Address, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
@@ -123,8 +124,10 @@ impl FromRequest<State> for Params {
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let Address(mut pairs) = Address::<Vec<(String, String)>>::try_from_uri(request.uri())
             .map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
-        let has_form =
-            request.method() == Method::POST && request.headers().contains_key(CONTENT_TYPE);
+        // Clients name a type for an empty body too.
+        let has_form = request.method() == Method::POST
+            && request.headers().contains_key(CONTENT_TYPE)
+            && request.body().size_hint().exact() != Some(0);
         if has_form {
             let form = Form::<Vec<(String, String)>>::from_request(request, state);
             let Form(form) = tokio::time::timeout(Duration::from_secs(FORM_SECONDS_MAX), form)
