@@ -261,7 +261,7 @@ await test("the live switch shows what comes, and waits for who reads", async (t
   // By name, since the view may be put in place anew at this moment.
   await page.evaluate(() => document.querySelector("#view .scroll").scrollTo({ top: 400 }));
   await server.send([{ ...hello, message: "came meanwhile" }]);
-  await page.locator(".waiting", { hasText: /new lines/ }).waitFor();
+  await page.locator(".waiting", { hasText: /new lines?/ }).waitFor();
   assert.equal(await page.locator("#view .line", { hasText: "came meanwhile" }).count(), 0);
   await shot(page, "waiting-wide-light");
   await page.locator(".waiting").click();

@@ -90,7 +90,7 @@ pub(super) async fn record(
     reader: &Reader,
 ) -> Result<(String, Detail), Problem> {
     let missing = Problem::not_found(format!(
-        "record {}; ids are numbers, and a record is gone for good once its time is over",
+        "record {}: there never was one, or its time is over",
         id.chars().take(30).collect::<String>()
     ));
     let Ok(number) = id.parse::<u64>() else { return Err(missing) };

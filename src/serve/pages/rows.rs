@@ -295,7 +295,7 @@ impl Scene<'_> {
             said(l.t("time", "時刻"), precise(record.time, self.zone)),
             said(
                 l.t("received", "受信"),
-                if (0..60_000).contains(&late) {
+                if (0..10_000).contains(&late) {
                     format!("+{late} ms")
                 } else {
                     at(record.received, "%Y-%m-%d %H:%M:%S%.3f")
