@@ -104,7 +104,7 @@ pub const SHAPE_BYTES_MAX: usize = 16 << 20;
 
 /// Ways in which fields of the same names may be told as slots of the same template; beyond it
 /// they are told as columns.
-pub const SHAPE_VARIANTS_MAX: usize = 4;
+pub const SHAPE_VARIANTS_MAX: usize = 8;
 
 /// Chunks of a segment: 256 MiB of text in chunks of one line each would be more than are read.
 pub const SEGMENT_CHUNKS_MAX: usize = 1 << 16;

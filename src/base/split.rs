@@ -61,7 +61,7 @@ pub struct Splitter {
 }
 
 /// Slots of a line; the last one takes all that is left.
-pub const SLOTS_MAX: usize = 250;
+pub const SLOTS_MAX: usize = 1_000;
 
 /// Longest key that is taken for one, bytes.
 const KEY_BYTES_MAX: usize = 64;

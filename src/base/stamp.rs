@@ -253,9 +253,13 @@ impl Format {
 
     /// As it is stored.
     pub fn to_bytes(self) -> [u8; FORMAT_BYTES] {
-        let [a, b, c, d, e, f] = self.zone;
-        let style = self.style as u8;
-        [style, self.date_sign, self.time_sign, self.fraction_sign, self.digits, a, b, c, d, e, f]
+        let mut bytes = [0; FORMAT_BYTES];
+        let head =
+            [self.style as u8, self.date_sign, self.time_sign, self.fraction_sign, self.digits];
+        for (byte, part) in bytes.iter_mut().zip(head.into_iter().chain(self.zone)) {
+            *byte = part;
+        }
+        bytes
     }
 
     /// From what is stored.

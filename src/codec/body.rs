@@ -12,15 +12,15 @@ use super::column::{
 };
 use super::fields::{self, ChunkFields, Place, Shapes, SharedFields};
 use super::pack::{
-    Damage, Read, checksum, done, put_bytes, put_len, put_planes, put_signed, put_varint, take_len,
-    take_planes, take_signed, take_str, take_u32, take_varint,
+    Damage, Read, checksum, done, pack_section, put_bytes, put_len, put_planes, put_signed,
+    put_varint, take_frame, take_len, take_planes, take_signed, take_str, take_u32, take_varint,
 };
 use super::record::{read_facility, read_severity, rebuild_span};
 use super::template::{self, Lines, Rebuilt, Templates};
 use super::words::Words;
 use super::{ChunkMeta, Encoded, Rows};
 use crate::base::error::{Error, Result};
-use crate::base::limits::{CHUNK_ROWS_MAX, SEGMENT_CHUNKS_MAX};
+use crate::base::limits::{CHUNK_ROWS_MAX, COLUMN_BYTES_MAX, SEGMENT_CHUNKS_MAX};
 use crate::base::machine::ReadAt;
 use crate::base::record::{Defects, Facility, Line, Record, Severity, Via};
 use crate::base::time::Timestamp;
@@ -274,8 +274,9 @@ struct Writer {
 
 impl Writer {
     fn section(&mut self, bytes: &[u8]) {
-        self.body.extend_from_slice(bytes);
-        self.table.push((bytes.len(), checksum(bytes)));
+        let packed = pack_section(bytes);
+        self.body.extend_from_slice(&packed);
+        self.table.push((packed.len(), checksum(&packed)));
     }
 
     fn finish(mut self, metas: &[ChunkMeta]) -> Vec<u8> {
@@ -373,15 +374,15 @@ impl Open {
         &self.metas
     }
 
-    /// The checked bytes of a section.
+    /// The checked and unpacked bytes of a section.
     fn section(&self, n: usize) -> Result<Vec<u8>> {
         let missing = || Error::corrupt("a body", format!("no section {n}"));
         let section = self.sections.get(n).copied().ok_or_else(missing)?;
         let bytes = self.file.file.read_at(self.file.at + section.at, section.len)?;
-        if checksum(&bytes) == section.sum {
-            return Ok(bytes);
+        if checksum(&bytes) != section.sum {
+            return Err(Damage("its checksum is wrong").at(&self.place(n)));
         }
-        Err(Damage("its checksum is wrong").at(&self.place(n)))
+        take_frame(&mut &bytes[..], COLUMN_BYTES_MAX).map_err(|damage| damage.at(&self.place(n)))
     }
 
     fn place(&self, n: usize) -> String {
@@ -743,4 +744,32 @@ impl Rows for ChunkRows {
         let fields = self.fields.get().map_or(0, ChunkFields::weight);
         self.meta.rows * 32 + names + texts + fields
     }
+}
+
+/// The unpacked sections of a body, for tests that damage one.
+#[cfg(test)]
+pub(super) fn sections_of(body: &[u8]) -> Read<Vec<Vec<u8>>> {
+    let (_, sections) = split_table(body)?;
+    let unpack = |section: &Section| {
+        let at = usize::try_from(section.at).map_err(|_| Damage("too long"))?;
+        take_frame(&mut body.get(at..at + section.len).unwrap_or_default(), COLUMN_BYTES_MAX)
+    };
+    sections.iter().map(unpack).collect()
+}
+
+/// The same body with other sections and right checksums.
+#[cfg(test)]
+pub(super) fn with_sections(body: &[u8], sections: &[Vec<u8>]) -> Vec<u8> {
+    let metas = split_table(body).map(|(metas, _)| metas).unwrap_or_default();
+    let mut writer = Writer::default();
+    sections.iter().for_each(|section| writer.section(section));
+    writer.finish(&metas)
+}
+
+#[cfg(test)]
+fn split_table(body: &[u8]) -> Read<(Vec<ChunkMeta>, Vec<Section>)> {
+    let rest = body.len() - TRAILER_BYTES;
+    let len = take_u32(&mut body.get(rest..).unwrap_or_default())?;
+    let table = rest - len as usize;
+    take_table(body.get(table + 1..rest).unwrap_or_default(), table as u64)
 }

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::pack::{
-    Damage, Read, done, put_bytes, put_frame, put_planes, put_signed, put_varint, take_bytes,
-    take_frame, take_planes, take_signed, take_u8, take_varint, unzigzag, zigzag,
+    Damage, Read, done, packed_len, put_bytes, put_frame, put_planes, put_signed, put_varint,
+    take_bytes, take_frame, take_planes, take_signed, take_u8, take_varint, unzigzag, zigzag,
 };
 use crate::base::limits::{COLUMN_BYTES_MAX, DICTIONARY_ENTRIES_MAX};
 
@@ -308,6 +308,8 @@ impl<'a> Offer<'a> {
 trait Encoder: Sync {
     /// Its number in the file; never given to another.
     fn tag(&self) -> u8;
+    /// What `FORMAT.md` calls it.
+    fn name(&self) -> &'static str;
     /// Collects what it needs of the values (at least one) and makes an offer; `None` where some
     /// value would not come back as it is.
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>>;
@@ -318,6 +320,12 @@ trait Encoder: Sync {
 /// All of them; of equal offers the first is taken.
 static ENCODERS: &[&dyn Encoder] =
     &[&Same, &Ids, &Integers, &Digits, &Decimals, &Hex, &Uuid, &Prefixed, &Text];
+
+/// Tag and name of each, for the test that reads `FORMAT.md`.
+#[cfg(test)]
+pub(super) fn encoders() -> Vec<(u8, &'static str)> {
+    ENCODERS.iter().map(|encoder| (encoder.tag(), encoder.name())).collect()
+}
 
 /// Writes with the encoder of the best offer; its tag.
 fn put_best(values: &Values<'_>, out: &mut Vec<u8>) -> u8 {
@@ -349,6 +357,9 @@ impl Encoder for Same {
     fn tag(&self) -> u8 {
         0
     }
+    fn name(&self) -> &'static str {
+        "same"
+    }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let first = values.texts.get(0)?;
         values
@@ -368,6 +379,9 @@ struct Ids;
 impl Encoder for Ids {
     fn tag(&self) -> u8 {
         1
+    }
+    fn name(&self) -> &'static str {
+        "ids"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let entries = values.ids.as_ref()?;
@@ -415,6 +429,9 @@ impl Encoder for Integers {
     fn tag(&self) -> u8 {
         2
     }
+    fn name(&self) -> &'static str {
+        "integers"
+    }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let numbers: Option<Vec<i64>> = values.texts.iter().map(canonical_integer).collect();
         let numbers = numbers?;
@@ -439,6 +456,9 @@ const DIGITS_MAX: usize = 18;
 impl Encoder for Digits {
     fn tag(&self) -> u8 {
         3
+    }
+    fn name(&self) -> &'static str {
+        "digits"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let width = common_width(values.texts).filter(|w| (1..=DIGITS_MAX).contains(w))?;
@@ -469,6 +489,9 @@ struct Decimals;
 impl Encoder for Decimals {
     fn tag(&self) -> u8 {
         4
+    }
+    fn name(&self) -> &'static str {
+        "decimals"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let first = values.texts.get(0)?;
@@ -508,6 +531,9 @@ struct Hex;
 impl Encoder for Hex {
     fn tag(&self) -> u8 {
         5
+    }
+    fn name(&self) -> &'static str {
+        "hex"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let texts = values.texts;
@@ -549,6 +575,9 @@ impl Encoder for Uuid {
     fn tag(&self) -> u8 {
         6
     }
+    fn name(&self) -> &'static str {
+        "uuid"
+    }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let texts = values.texts;
         common_width(texts).filter(|w| *w == UUID_BYTES)?;
@@ -588,6 +617,9 @@ impl Encoder for Prefixed {
     fn tag(&self) -> u8 {
         7
     }
+    fn name(&self) -> &'static str {
+        "prefixed"
+    }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let texts = values.texts;
         let first = texts.get(0)?;
@@ -603,7 +635,7 @@ impl Encoder for Prefixed {
         let (prefix, rest) = (&first[..len], texts.iter().map(|text| &text[len..]).collect());
         let mut inner = Vec::new();
         put_best(&Values { texts: &rest, ids: None }, &mut inner);
-        Some(Offer::new(prefix.len() + inner.len() + 2, move |out| {
+        Some(Offer::new(prefix.len() + packed_len(&inner) + 2, move |out| {
             put_bytes(out, prefix);
             out.extend_from_slice(&inner);
         }))
@@ -641,9 +673,7 @@ const TEXT_SAMPLE_BYTES: usize = 8 << 10;
 impl Text {
     fn write(self, texts: &Texts) -> Offer<'_> {
         let sample = &texts.bytes[..texts.total().min(TEXT_SAMPLE_BYTES)];
-        let mut packed = Vec::new();
-        put_frame(&mut packed, sample);
-        let estimate = packed.len() * texts.total() / sample.len().max(1) + texts.len() / 4;
+        let estimate = packed_len(sample) * texts.total() / sample.len().max(1) + texts.len() / 4;
         Offer::new(estimate, move |out| {
             if memchr::memchr(0, &texts.bytes).is_some() {
                 out.push(LENGTHS);
@@ -667,6 +697,9 @@ impl Text {
 impl Encoder for Text {
     fn tag(&self) -> u8 {
         8
+    }
+    fn name(&self) -> &'static str {
+        "text"
     }
     fn offer<'a>(&self, _: &Values<'a>) -> Option<Offer<'a>> {
         None // It is what every offer is measured against; see `best`.

@@ -90,6 +90,11 @@ fn read_text(kind: Kind, text: &[u8]) -> Read<Value> {
     })
 }
 
+/// Takes the last of a list; the only one stays there for others.
+fn take_but_last(sources: &mut Vec<Source>) -> Option<Source> {
+    if sources.len() > 1 { sources.pop() } else { sources.first().copied() }
+}
+
 /// Which of a record's two texts a slot belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
@@ -213,7 +218,11 @@ impl<'a> Shapes<'a> {
             }
         }
         let more = known.len() < SHAPE_VARIANTS_MAX;
-        let entries = self.entries(chunk, row, fields, &likeness.2, more)?;
+        let last = known.last().copied();
+        let entries = match last.filter(|_| more) {
+            Some(last) => self.refined(last, chunk, row, fields)?,
+            None => self.entries(chunk, row, fields, &likeness.2, more)?,
+        };
         let shape = self.intern(entries)?;
         let variants = self.known.entry(likeness).or_default();
         if !variants.contains(&shape) {
@@ -239,18 +248,35 @@ impl<'a> Shapes<'a> {
     /// Do the slots that a shape names hold these values? Names and types are alike already.
     fn fits(&self, shape: u32, chunk: usize, row: usize, fields: &[Field]) -> bool {
         let entries = self.shapes.get(shape as usize).map_or(&[][..], Vec::as_slice);
-        entries.iter().zip(fields).all(|(entry, field)| {
-            let Source::Slot(place, n) = entry.source else { return true };
-            let filed = if place == Place::Around { self.around } else { self.messages };
-            let Some(slot) = filed.slot(chunk, row, n as usize) else { return false };
-            match &field.value {
-                Value::Str(text) => text.as_bytes() == slot,
-                other => is_text_of(slot, other),
-            }
-        })
+        entries.iter().zip(fields).all(|(entry, field)| self.holds(entry, chunk, row, field))
     }
 
-    /// Looks for each value among the slots of the row, where asked to.
+    fn holds(&self, entry: &Entry, chunk: usize, row: usize, field: &Field) -> bool {
+        let Source::Slot(place, n) = entry.source else { return true };
+        let filed = if place == Place::Around { self.around } else { self.messages };
+        filed.slot(chunk, row, n as usize).is_some_and(|slot| is_text_of(slot, &field.value))
+    }
+
+    /// A shape whose slots that do not hold what they should here are columns instead: what was
+    /// alike by chance is not taken for the same again.
+    fn refined(
+        &mut self,
+        shape: u32,
+        chunk: usize,
+        row: usize,
+        fields: &[Field],
+    ) -> Option<Vec<Entry>> {
+        let mut entries = self.shapes.get(shape as usize)?.clone();
+        for (entry, field) in entries.iter_mut().zip(fields) {
+            if !self.holds(entry, chunk, row, field) {
+                entry.source = Source::Pool(self.pool(entry.name, entry.kind)?);
+            }
+        }
+        Some(entries)
+    }
+
+    /// Looks for each value among the slots of the row, where asked to: behind a key that ends
+    /// the field's name, else any that comes after the one before.
     fn entries(
         &mut self,
         chunk: usize,
@@ -259,25 +285,46 @@ impl<'a> Shapes<'a> {
         names: &[(u32, Kind)],
         look: bool,
     ) -> Option<Vec<Entry>> {
-        let mut slots: HashMap<&[u8], Source> = HashMap::new();
-        for (filed, place) in [(self.messages, Place::Message), (self.around, Place::Around)]
-            .into_iter()
-            .filter(|_| look)
-        {
-            if filed.template_of(chunk, row).is_some() {
-                for n in 0_u32.. {
-                    let Some(slot) = filed.slot(chunk, row, n as usize) else { break };
-                    slots.entry(slot).or_insert(Source::Slot(place, n));
+        let texts: Vec<Vec<u8>> = fields
+            .iter()
+            .map(|field| {
+                let mut text = Vec::new();
+                put_text(&field.value, &mut text);
+                text
+            })
+            .collect();
+        let mut keyed: HashMap<(&[u8], &[u8]), Vec<Source>> = HashMap::new();
+        let mut any: HashMap<&[u8], Vec<Source>> = HashMap::new();
+        let places = [(self.messages, Place::Message), (self.around, Place::Around)];
+        for (filed, place) in places.into_iter().filter(|_| look) {
+            let Some(template) = filed.template_of(chunk, row) else { continue };
+            for n in 0_u32.. {
+                let Some(slot) = filed.slot(chunk, row, n as usize) else { break };
+                let source = Source::Slot(place, n);
+                let key = filed.key(template, n as usize);
+                if key.is_empty() {
+                    any.entry(slot).or_default().push(source);
+                } else {
+                    keyed.entry((key, slot)).or_default().push(source);
                 }
             }
         }
+        // Fields come in the order of the text, mostly: the last ones stand first to be taken.
+        keyed.values_mut().chain(any.values_mut()).for_each(|sources| sources.reverse());
         let mut entries = Vec::new();
-        for (field, &(name, kind)) in fields.iter().zip(names) {
-            put_text(&field.value, &mut self.text);
-            let slot = slots.get(&self.text[..]).filter(|_| kind != Kind::Array);
+        for ((field, text), &(name, kind)) in fields.iter().zip(&texts).zip(names) {
+            let text = &text[..];
+            let key = field.name.rsplit('.').next().unwrap_or_default().as_bytes();
+            let slot = match kind {
+                Kind::Null | Kind::Array => None,
+                _ => keyed
+                    .get_mut(&(key, text))
+                    .and_then(take_but_last)
+                    .or_else(|| any.get_mut(text).and_then(take_but_last)),
+            };
             let source = match (kind, slot) {
                 (Kind::Null, _) => Source::Nowhere,
-                (_, Some(slot)) => *slot,
+                (_, Some(slot)) => slot,
                 (_, None) => Source::Pool(self.pool(name, kind)?),
             };
             entries.push(Entry { name, kind, source });

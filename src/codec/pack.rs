@@ -28,6 +28,10 @@ const LEVEL: i32 = 3;
 /// Shorter than this, a zstd frame's own header eats what it saves.
 const ZSTD_BYTES_MIN: usize = 48;
 
+/// A column's frame that is shorter than this is stored as it is: the section around it is packed
+/// as a whole, and many small things pack better together.
+const COLUMN_ZSTD_BYTES_MIN: usize = 4 << 10;
+
 /// Bytes of a varint at most: 64 bits in sevens.
 const VARINT_BYTES_MAX: u32 = 10;
 
@@ -149,12 +153,29 @@ thread_local! {
         RefCell::new(zstd::bulk::Decompressor::new().ok());
 }
 
-/// Bytes as a frame: total length, then pieces of up to [`PACK_FRAME_BYTES_MAX`] each, packed
-/// where that is smaller. The same bytes and level always give the same frame.
+/// Bytes of a column as a frame: total length, then pieces of up to [`PACK_FRAME_BYTES_MAX`]
+/// each, packed where that is smaller. The same bytes and level always give the same frame.
 pub(super) fn put_frame(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_pieces(out, bytes, COLUMN_ZSTD_BYTES_MIN);
+}
+
+/// A whole section as a frame.
+pub(super) fn pack_section(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_pieces(&mut out, bytes, ZSTD_BYTES_MIN);
+    out
+}
+
+/// About how many bytes these take in a packed section.
+pub(super) fn packed_len(bytes: &[u8]) -> usize {
+    let piece = bytes.get(..PACK_FRAME_BYTES_MAX).unwrap_or(bytes);
+    pack(piece).map_or(piece.len(), |packed| packed.len())
+}
+
+fn put_pieces(out: &mut Vec<u8>, bytes: &[u8], least: usize) {
     put_len(out, bytes.len());
     for piece in bytes.chunks(PACK_FRAME_BYTES_MAX) {
-        match pack(piece) {
+        match Some(piece).filter(|piece| piece.len() >= least).and_then(pack) {
             Some(packed) => {
                 out.push(ZSTD);
                 put_bytes(out, &packed);
@@ -269,7 +290,9 @@ mod tests {
 
     #[test]
     fn a_frame_of_several_pieces_comes_back() {
-        for len in [0, 1, ZSTD_BYTES_MIN, PACK_FRAME_BYTES_MAX, PACK_FRAME_BYTES_MAX + 1, 3 << 20] {
+        for len in
+            [0, 1, COLUMN_ZSTD_BYTES_MIN, PACK_FRAME_BYTES_MAX, PACK_FRAME_BYTES_MAX + 1, 3 << 20]
+        {
             let bytes: Vec<u8> = (0..len).map(|i| (i / 100 % 251).to_le_bytes()[0]).collect();
             let mut out = Vec::new();
             put_frame(&mut out, &bytes);

@@ -59,6 +59,15 @@ struct Draft {
     rows: usize,
 }
 
+impl Draft {
+    /// Is it mostly keys and values? Those have pools whatever the template, so that it pays
+    /// however rarely it comes.
+    fn is_keyed(&self) -> bool {
+        let keyed = self.slots.iter().filter(|kind| matches!(kind, Kind::Keyed(_))).count();
+        keyed > 1 && keyed * 2 >= self.slots.len()
+    }
+}
+
 /// What a slot is, on its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
@@ -210,10 +219,18 @@ impl<'a> Lines<'a> {
         let whole = filed.pool(PoolKey::Whole);
         filed.templates.push(vec![Piece::Slot(whole)]);
         filed.templates.push(vec![Piece::Slot(whole), Piece::Hole, Piece::Slot(whole)]);
+        for draft in &self.drafts {
+            for kind in &draft.slots {
+                if let Kind::Keyed(name) = kind {
+                    *filed.key_rows.entry(name.clone()).or_insert(0) += draft.rows;
+                }
+            }
+        }
+        let kept = |draft: &&Draft| draft.rows >= TEMPLATE_ROWS_MIN || draft.is_keyed();
         let numbers: Vec<Option<u32>> = self
             .drafts
             .iter()
-            .map(|draft| (draft.rows >= TEMPLATE_ROWS_MIN).then(|| filed.template(draft)))
+            .map(|draft| Some(draft).filter(kept).map(|draft| filed.template(draft)))
             .collect();
         filed.slots = self.slots;
         for (chunk, mut rows) in self.chunks.into_iter().enumerate() {
@@ -262,6 +279,10 @@ pub(super) struct Filed<'a> {
     templates: Vec<Vec<Piece>>,
     pools: Vec<Values>,
     pool_index: HashMap<PoolKey, u32>,
+    /// Rows that have each key.
+    key_rows: HashMap<Box<[u8]>, usize>,
+    /// For each template the keys of its slots; empty for those that have none.
+    keys: Vec<Vec<Box<[u8]>>>,
     chunks: Vec<Vec<Row<'a>>>,
     slots: Vec<(u32, u32)>,
     /// For each chunk the texts of times that hold words or tokens not seen just before.
@@ -306,7 +327,9 @@ impl<'a> Filed<'a> {
             }
             let key = match slots.next() {
                 Some((_, Kind::Stamp(format))) => PoolKey::Stamp(*format),
-                Some((_, Kind::Keyed(name))) => PoolKey::Key(name.clone()),
+                Some((_, Kind::Keyed(name))) if self.is_frequent(name) => {
+                    PoolKey::Key(name.clone())
+                }
                 Some((n, Kind::Plain)) if draft.rows >= OWN_POOL_ROWS_MIN => {
                     PoolKey::Slot(number, n)
                 }
@@ -318,7 +341,22 @@ impl<'a> Filed<'a> {
             pieces.push(Piece::Static(rest.into()));
         }
         self.templates.push(pieces);
+        let name = |kind: &Kind| match kind {
+            Kind::Keyed(name) => name.clone(),
+            _ => Box::default(),
+        };
+        self.keys.push(draft.slots.iter().map(name).collect());
         number
+    }
+
+    fn is_frequent(&self, key: &[u8]) -> bool {
+        self.key_rows.get(key).is_some_and(|rows| *rows >= OWN_POOL_ROWS_MIN)
+    }
+
+    /// The key in front of a slot; empty where there is none.
+    pub(super) fn key(&self, template: u32, slot: usize) -> &[u8] {
+        let keys = (template as usize).checked_sub(2).and_then(|n| self.keys.get(n));
+        keys.and_then(|keys| keys.get(slot)).map_or(&[], |key| key)
     }
 
     /// Files the slots of a row.

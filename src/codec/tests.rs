@@ -10,8 +10,10 @@ use super::{Body, Encoded, encode};
 use crate::base::error::{Error, Result};
 use crate::base::fold::fold;
 use crate::base::machine::ReadAt;
-use crate::base::record::Record;
+use crate::base::record::{Defects, Facility, Line, Record, Severity, Via};
 use crate::base::split::{letter_runs, tokens};
+use crate::base::time::Timestamp;
+use crate::base::value::{Field, Value};
 use crate::codec::filter::{is_filtered, token_hash};
 
 /// A file in memory.
@@ -89,5 +91,148 @@ proptest! {
     fn records_come_back(chunks in any_chunks()) {
         let encoded = check_round_trip(&chunks);
         check_words(&chunks, &encoded);
+    }
+}
+
+/// Two chunks of ordinary records, always the same.
+fn small() -> Chunks {
+    let record = |n: u64| {
+        let text = format!(
+            "<13>1 2026-03-01T09:00:{:02}Z web-1 app {n} - - user=u{} took {n}.5 ms 調べ",
+            n % 60,
+            n % 3
+        );
+        let at = text.find("user").unwrap_or(0);
+        let via = Via {
+            format: "rfc5424".into(),
+            listener: "syslog".into(),
+            transport: "udp".into(),
+            peer: "127.0.0.1".into(),
+        };
+        let field = |name: &str, value| Field { name: name.into(), value };
+        Arc::new(Record {
+            id: n,
+            time: Timestamp(
+                1_772_355_600_000_000_000 + i64::try_from(n).unwrap_or(0) * 1_000_000_000,
+            ),
+            received: Timestamp(1_772_355_600_000_000_000),
+            host: "web-1".into(),
+            app: "app".into(),
+            severity: Severity::from_code(5),
+            facility: Facility::from_code(1),
+            pid: Some(n.to_string().into()),
+            line: Line::spanning(text.as_bytes(), at, text.len()),
+            fields: vec![
+                field("user", Value::str(format!("u{}", n % 3))),
+                field("n", Value::Int(7)),
+            ],
+            format: None,
+            via: Arc::new(via),
+            tag: None,
+            defects: Defects::default(),
+        })
+    };
+    vec![(1..20).map(record).collect(), (20..30).map(record).collect()]
+}
+
+#[test]
+fn damage_anywhere_is_an_error_never_a_panic() {
+    let body = encode_all(&small()).body;
+    for at in 0..body.len() {
+        for bit in [0_u8, 3, 7] {
+            let mut damaged = body.clone();
+            damaged[at] ^= 1 << bit;
+            assert!(decode_all(damaged).is_err(), "byte {at}, bit {bit}");
+        }
+        assert!(decode_all(body[..at].to_vec()).is_err(), "cut at {at}");
+    }
+}
+
+/// Damage that the checksums do not tell, as of a program that wrote nonsense: any answer but a
+/// panic.
+#[test]
+fn nonsense_with_right_checksums_is_no_panic() {
+    let body = encode_all(&small()).body;
+    let sections = super::body::sections_of(&body).unwrap();
+    for (n, section) in sections.iter().enumerate() {
+        for at in 0..section.len() {
+            for flip in [1_u8, 0x80, 0xff] {
+                let mut sections = sections.clone();
+                sections[n][at] ^= flip;
+                drop(decode_all(super::body::with_sections(&body, &sections)));
+            }
+        }
+    }
+}
+
+#[test]
+fn ids_and_times_do_not_need_the_messages() {
+    let encoded = encode_all(&small());
+    let sections = super::body::sections_of(&encoded.body).unwrap();
+    let mut damaged = sections.clone();
+    damaged[13] = vec![0xff; 3]; // the messages of chunk 0
+    let body = super::body::with_sections(&encoded.body, &damaged);
+    let len = body.len() as u64;
+    let body = Body::open(Arc::new(Memory(body)), 0, len).unwrap();
+    let rows = body.chunk(0).unwrap();
+    assert_eq!(rows.ids().unwrap(), (1..20).collect::<Vec<u64>>());
+    assert_eq!(rows.times().unwrap().len(), 19);
+    assert_eq!(rows.host(3).unwrap(), "web-1");
+    assert!(matches!(rows.message(0), Err(Error::Corrupt { .. })));
+    assert!(matches!(rows.record(0), Err(Error::Corrupt { .. })));
+    assert!(matches!(rows.host(19), Err(Error::Corrupt { .. })));
+    assert_eq!(body.chunk(1).unwrap().message(0).unwrap(), small()[1][0].message());
+    assert!(body.chunk(2).is_err());
+}
+
+#[test]
+fn a_body_of_another_version_is_refused() {
+    let mut body = encode_all(&small()).body;
+    let end = body.len();
+    let table_len = u32::from_le_bytes(body[end - 8..end - 4].try_into().unwrap()) as usize;
+    let table = end - 8 - table_len;
+    body[table] = 1;
+    let sum = super::pack::checksum(&body[table..end - 8]);
+    body[end - 4..].copy_from_slice(&sum.to_le_bytes());
+    assert!(matches!(decode_all(body), Err(Error::Version { got: 1, want: 0, .. })));
+}
+
+#[test]
+fn nothing_encodes_to_a_body_without_chunks() {
+    assert!(decode_all(encode(&[]).body).unwrap().is_empty());
+    assert!(decode_all(encode(&[&[]]).body).unwrap().is_empty());
+}
+
+/// What was written stays readable. `UPDATE=1` writes it anew, which is right only with a new
+/// version, or before 1.0.
+#[test]
+fn the_golden_body_reads() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/formats/v0/body.bin");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, encode_all(&small()).body).unwrap();
+    }
+    let back = decode_all(std::fs::read(path).unwrap()).unwrap();
+    let records: Vec<Vec<Record>> =
+        small().iter().map(|chunk| chunk.iter().map(|r| (**r).clone()).collect()).collect();
+    assert_eq!(back, records);
+}
+
+#[test]
+fn the_document_says_what_the_program_does() {
+    let document = include_str!("FORMAT.md");
+    for sentence in [
+        format!("(body version {})", super::body::VERSION),
+        format!("end - {} |", super::body::TRAILER_BYTES),
+        format!("are {} for each chunk", super::body::PARTS),
+        format!("then {} that the chunks share", super::body::SHARED),
+        format!("pieces of {} MiB", crate::base::limits::PACK_FRAME_BYTES_MAX >> 20),
+        format!("a time format of {} bytes", crate::base::stamp::FORMAT_BYTES),
+        format!("tokens of {} and more", super::filter::TOKEN_CHARS_MIN),
+    ] {
+        assert!(document.contains(&sentence), "FORMAT.md does not say: {sentence}");
+    }
+    for (tag, name) in super::column::encoders() {
+        let row = format!("| {tag} | {name} |");
+        assert!(document.contains(&row), "FORMAT.md has no row: {row}");
     }
 }

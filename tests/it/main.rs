@@ -23,7 +23,8 @@ mod config;
 mod recordings;
 mod senders;
 mod ways_in;
-// Real log files, imported and compared byte for byte.
+// Real log files: encoded and decoded, imported and compared byte for byte.
+mod codec;
 mod corpora;
 // The source itself: floors, doors, names.
 mod house;
