@@ -27,10 +27,10 @@ use crate::base::time::Timestamp;
 use crate::base::value::Field;
 
 /// Version of the body's format; another is refused.
-pub const VERSION: u8 = 0;
+pub(super) const VERSION: u8 = 0;
 
 /// Bytes behind the table: its length and its checksum.
-pub const TRAILER_BYTES: usize = 8;
+pub(super) const TRAILER_BYTES: usize = 8;
 
 /// The columns of a chunk, in the order of its sections.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ enum Part {
 }
 
 /// Sections of a chunk.
-pub const PARTS: usize = Part::Fields as usize + 1;
+pub(super) const PARTS: usize = Part::Fields as usize + 1;
 
 /// What the chunks share, in the order of its sections.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +73,7 @@ enum Shared {
 const NAMES: usize = Shared::Tag as usize + 1;
 
 /// Sections that the chunks share.
-pub const SHARED: usize = Shared::Fields as usize + 1;
+pub(super) const SHARED: usize = Shared::Fields as usize + 1;
 
 /// Encodes the records of one segment; see [`super::encode`].
 pub(super) fn encode(chunks: &[&[Arc<Record>]]) -> Encoded {

@@ -308,8 +308,6 @@ impl<'a> Offer<'a> {
 trait Encoder: Sync {
     /// Its number in the file; never given to another.
     fn tag(&self) -> u8;
-    /// What `FORMAT.md` calls it.
-    fn name(&self) -> &'static str;
     /// Collects what it needs of the values (at least one) and makes an offer; `None` where some
     /// value would not come back as it is.
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>>;
@@ -321,10 +319,13 @@ trait Encoder: Sync {
 static ENCODERS: &[&dyn Encoder] =
     &[&Same, &Ids, &Integers, &Digits, &Decimals, &Hex, &Uuid, &Prefixed, &Text];
 
-/// Tag and name of each, for the test that reads `FORMAT.md`.
+/// Tag of each and what `FORMAT.md` calls it, for the test that reads that.
 #[cfg(test)]
 pub(super) fn encoders() -> Vec<(u8, &'static str)> {
-    ENCODERS.iter().map(|encoder| (encoder.tag(), encoder.name())).collect()
+    let names =
+        ["same", "ids", "integers", "digits", "decimals", "hex", "uuid", "prefixed", "text"];
+    assert_eq!(names.len(), ENCODERS.len(), "name the new encoder here and in FORMAT.md");
+    ENCODERS.iter().map(|encoder| encoder.tag()).zip(names).collect()
 }
 
 /// Writes with the encoder of the best offer; its tag.
@@ -357,9 +358,6 @@ impl Encoder for Same {
     fn tag(&self) -> u8 {
         0
     }
-    fn name(&self) -> &'static str {
-        "same"
-    }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let first = values.texts.get(0)?;
         values
@@ -379,9 +377,6 @@ struct Ids;
 impl Encoder for Ids {
     fn tag(&self) -> u8 {
         1
-    }
-    fn name(&self) -> &'static str {
-        "ids"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let entries = values.ids.as_ref()?;
@@ -429,9 +424,6 @@ impl Encoder for Integers {
     fn tag(&self) -> u8 {
         2
     }
-    fn name(&self) -> &'static str {
-        "integers"
-    }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let numbers: Option<Vec<i64>> = values.texts.iter().map(canonical_integer).collect();
         let numbers = numbers?;
@@ -456,9 +448,6 @@ const DIGITS_MAX: usize = 18;
 impl Encoder for Digits {
     fn tag(&self) -> u8 {
         3
-    }
-    fn name(&self) -> &'static str {
-        "digits"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let width = common_width(values.texts).filter(|w| (1..=DIGITS_MAX).contains(w))?;
@@ -489,9 +478,6 @@ struct Decimals;
 impl Encoder for Decimals {
     fn tag(&self) -> u8 {
         4
-    }
-    fn name(&self) -> &'static str {
-        "decimals"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let first = values.texts.get(0)?;
@@ -531,9 +517,6 @@ struct Hex;
 impl Encoder for Hex {
     fn tag(&self) -> u8 {
         5
-    }
-    fn name(&self) -> &'static str {
-        "hex"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let texts = values.texts;
@@ -575,9 +558,6 @@ impl Encoder for Uuid {
     fn tag(&self) -> u8 {
         6
     }
-    fn name(&self) -> &'static str {
-        "uuid"
-    }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let texts = values.texts;
         common_width(texts).filter(|w| *w == UUID_BYTES)?;
@@ -616,9 +596,6 @@ struct Prefixed;
 impl Encoder for Prefixed {
     fn tag(&self) -> u8 {
         7
-    }
-    fn name(&self) -> &'static str {
-        "prefixed"
     }
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let texts = values.texts;
@@ -697,9 +674,6 @@ impl Text {
 impl Encoder for Text {
     fn tag(&self) -> u8 {
         8
-    }
-    fn name(&self) -> &'static str {
-        "text"
     }
     fn offer<'a>(&self, _: &Values<'a>) -> Option<Offer<'a>> {
         None // It is what every offer is measured against; see `best`.

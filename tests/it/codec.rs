@@ -14,7 +14,7 @@ use shirabe::base::split::{letter_runs, tokens};
 use shirabe::base::time::Timestamp;
 use shirabe::codec::filter::{Filter, is_filtered, token_hash};
 use shirabe::codec::{Body, Encoded, encode};
-use shirabe::decode::json::{self, Given};
+use shirabe::decode::json::{self, Given, Shape};
 use shirabe::decode::{Origin, lines, syslog};
 
 use crate::support::corpora;
@@ -144,7 +144,10 @@ fn chunks_of(text: &[u8]) -> Vec<Vec<Arc<Record>>> {
     for line in text.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
         let record = match line.first() {
             Some(b'<') => syslog::read(line, received, &origin),
-            Some(b'{') => Some(json::read_line(line, received, &origin, &given)),
+            Some(b'{') => {
+                let body = json::read_body(line, Shape::Lines, received, &origin, &given);
+                body.records.into_iter().next()
+            }
             _ => None,
         };
         let mut record =
