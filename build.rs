@@ -24,6 +24,9 @@ fn main() -> Result<(), String> {
     println!("cargo:rerun-if-env-changed=CI");
     println!("cargo:rerun-if-env-changed=SHIRABE_REQUIRE_WEB");
 
+    if let Some(commit) = commit() {
+        println!("cargo:rustc-env=SHIRABE_COMMIT={commit}");
+    }
     let styles = styles(&web.join("styles")).map_err(|e| format!("web/styles: {e}"))?;
     fs::write(out.join("page.css"), styles).map_err(|e| format!("page.css: {e}"))?;
 
@@ -41,6 +44,24 @@ fn main() -> Result<(), String> {
         }
     };
     fs::write(out.join("page.js"), script).map_err(|e| format!("page.js: {e}"))
+}
+
+/// The commit that is built, for `--version`; `None` outside of a checkout (an unpacked archive).
+fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (output.status.success() && !text.is_empty()).then_some(text)
+    };
+    // HEAD names a branch, whose own file (or the log of HEAD) changes with each commit.
+    for file in ["HEAD", "logs/HEAD"] {
+        if let Some(path) =
+            git(&["rev-parse", "--git-path", file]).filter(|p| Path::new(p).exists())
+        {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+    git(&["rev-parse", "--short=10", "HEAD"])
 }
 
 fn variable(name: &str) -> Result<String, String> {

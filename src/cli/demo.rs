@@ -14,9 +14,9 @@ use std::time::Duration;
 use crate::base::machine::Clock;
 use crate::base::time::Timestamp;
 
-/// How much of the past is told at the start, seconds: one round and a half, so that the release
-/// that went wrong is always in sight.
-const PAST_S: i64 = story::CYCLE_S * 3 / 2;
+/// How much of the past is told at the start, seconds: four rounds, an hour, which is what the page
+/// shows at first; the release that went wrong is always in sight.
+const PAST_S: i64 = story::CYCLE_S * 4;
 
 /// Where the shop stands in its story.
 struct Shop {
@@ -46,10 +46,12 @@ impl Shop {
     }
 }
 
-/// Tells the past at once, then the present as it happens, until `stop` ends or says so.
-pub(super) fn tell(to: SocketAddr, clock: &dyn Clock, stop: &Receiver<()>) {
+/// Tells the past at once, then the present as it happens, until `stop` ends or says so. What was
+/// told before (`told`: the newest time that is kept) is not told again after a restart.
+pub(super) fn tell(to: SocketAddr, told: Timestamp, clock: &dyn Clock, stop: &Receiver<()>) {
     let mut shop = Shop { to, connection: None };
-    let mut next = clock.now().millis().div_euclid(1_000) - PAST_S;
+    let past = clock.now().millis().div_euclid(1_000) - PAST_S;
+    let mut next = past.max(told.millis().div_euclid(1_000) + 1);
     loop {
         let now = clock.now();
         while next < now.millis().div_euclid(1_000) {

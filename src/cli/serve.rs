@@ -16,6 +16,7 @@ use crate::base::error::{Error, Result};
 use crate::base::limits;
 use crate::base::machine::{Clock, Disk, SystemClock, SystemDisk};
 use crate::base::metrics::{Counter, Metrics};
+use crate::base::time::Timestamp;
 use crate::cli::{Outcome, Settings, config, demo, log, print};
 use crate::config::{Bound, Config};
 use crate::ingest::socket::{Entrances, Gate, Ways, listen_tcp};
@@ -103,7 +104,7 @@ async fn serve(
     let file = config.data_dir.join("listening.json");
     disk.replace(&file, listening_json(&bound, http).as_bytes())?;
     announce(&bound, http);
-    let shop = with_demo.then(|| start_demo(&bound, clock)).flatten();
+    let shop = with_demo.then(|| start_demo(&bound, &store, clock)).flatten();
 
     signals.wait().await;
     drop(shop);
@@ -231,9 +232,15 @@ async fn tell_losses(metrics: Arc<Metrics>) {
 }
 
 /// The shop of `shirabe demo`, on a thread of its own; it ends when what this returns is dropped.
-fn start_demo(bound: &[Bound], clock: Arc<dyn Clock>) -> Option<std::sync::mpsc::Sender<()>> {
+fn start_demo(
+    bound: &[Bound],
+    store: &Store,
+    clock: Arc<dyn Clock>,
+) -> Option<std::sync::mpsc::Sender<()>> {
     let to = bound.iter().find(|b| b.protocol == "syslog" && b.transport == "tcp")?.address;
     let (stop, stopped) = std::sync::mpsc::channel();
-    std::thread::spawn(move || demo::tell(to, &*clock, &stopped));
+    let snapshot = store.snapshot();
+    let told = snapshot.chunks().iter().map(|c| c.meta().max_time).max().unwrap_or(Timestamp::MIN);
+    std::thread::spawn(move || demo::tell(to, told, &*clock, &stopped));
     Some(stop)
 }

@@ -86,7 +86,7 @@ pub(super) fn second(at: i64) -> Vec<Line> {
     let broken = (DEPLOY_S..ROLLBACK_S).contains(&round);
     let mut lines = Vec::new();
     // The shop has its quiet and busy minutes.
-    let busy = 3 + u64::from((round / 60 % 5).unsigned_abs() as u32);
+    let busy = 3 + (round / 60 % 5).unsigned_abs();
     for _ in 0..2 + dice.below(busy) {
         request(&mut dice, broken, &mut lines);
     }
