@@ -20,6 +20,7 @@ mod syslog;
 mod api;
 mod cli;
 mod config;
+mod ready;
 mod recordings;
 mod senders;
 mod ways_in;
