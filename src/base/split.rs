@@ -76,7 +76,7 @@ impl Splitter {
         while let Some(&byte) = text.get(at) {
             let before = slots.len();
             at = if is_piece_byte(byte) {
-                self.token(text, at, slots)
+                Self::token(text, at, slots)
             } else if byte == b'"' && !self.unclosed {
                 self.quote(text, at, slots)
             } else {
@@ -93,7 +93,7 @@ impl Splitter {
     }
 
     /// A token, and the value behind it where it is a key; where to go on.
-    fn token(&self, text: &[u8], start: usize, slots: &mut Vec<Piece>) -> usize {
+    fn token(text: &[u8], start: usize, slots: &mut Vec<Piece>) -> usize {
         let rest = text.get(start..).unwrap_or_default();
         if let Some((format, len)) = stamp::find(rest) {
             let end = start + len;
@@ -107,7 +107,7 @@ impl Splitter {
             && len <= KEY_BYTES_MAX
             && token.first().is_some_and(u8::is_ascii_alphabetic)
         {
-            return self.value(text, end + 1, (start, end), slots);
+            return Self::value(text, end + 1, (start, end), slots);
         }
         if token.iter().any(u8::is_ascii_digit) {
             // A full stop, or the hyphen of a range, is not part of what it follows.
@@ -119,7 +119,6 @@ impl Splitter {
 
     /// The value behind `k=`.
     fn value(
-        &self,
         text: &[u8],
         start: usize,
         (key_start, key_end): (usize, usize),
@@ -167,7 +166,7 @@ impl Splitter {
         let value = spaces(colon + 1);
         let rest = text.get(value..).unwrap_or_default();
         match rest.first() {
-            Some(b'"') => self.value(text, value, (start + 1, end), slots),
+            Some(b'"') => Self::value(text, value, (start + 1, end), slots),
             Some(b'{' | b'[') | None => value,
             Some(_) => {
                 let is_end = |b: &u8| b.is_ascii_whitespace() || matches!(b, b',' | b'}' | b']');
@@ -209,17 +208,20 @@ mod tests {
     fn show(text: &str) -> String {
         let mut slots = Vec::new();
         Splitter::default().split(text.as_bytes(), false, &mut slots);
+        let part = |start: usize, end: usize| text.get(start..end).unwrap();
         let (mut out, mut at) = (String::new(), 0);
         for Piece { start, end, slot } in slots {
             let mark = match slot {
                 Slot::Plain => String::new(),
-                Slot::Keyed(a, b) => format!("{}:", &text[a..b]),
+                Slot::Keyed(a, b) => format!("{}:", part(a, b)),
                 Slot::Stamp(_) => "@".into(),
             };
-            out += &format!("{}<{mark}{}>", &text[at..start], &text[start..end]);
+            for piece in [part(at, start), "<", &mark, part(start, end), ">"] {
+                out.push_str(piece);
+            }
             at = end;
         }
-        out + &text[at..]
+        out + part(at, text.len())
     }
 
     #[test]

@@ -336,7 +336,7 @@ mod tests {
             assert_eq!(found, len, "{text}");
             let mut out = Vec::new();
             format.write(format.read(&text.as_bytes()[..len]).unwrap(), &mut out);
-            assert_eq!(std::str::from_utf8(&out).unwrap(), &text[..len]);
+            assert_eq!(out, text.as_bytes()[..len]);
             assert_eq!(Format::from_bytes(format.to_bytes()), Some(format));
         }
     }
@@ -380,7 +380,7 @@ mod tests {
                 let stored = value.wrapping_sub(format.at(now));
                 let mut out = Vec::new();
                 format.write(stored.wrapping_add(format.at(now)), &mut out);
-                prop_assert_eq!(std::str::from_utf8(&out).unwrap(), &text[..len]);
+                prop_assert_eq!(out, &text.as_bytes()[..len]);
             }
         }
 

@@ -261,7 +261,9 @@ impl Plans<'_> {
         let mut section = Vec::new();
         self.fields.put_shared(&mut section);
         sections.push(section);
-        sections.iter().for_each(|section| writer.section(section));
+        for section in &sections {
+            writer.section(section);
+        }
     }
 }
 
@@ -446,13 +448,11 @@ fn take_table(mut table: &[u8], sections_len: u64) -> Read<(Vec<ChunkMeta>, Vec<
 
 /// What a cell holds; computed first where it holds nothing.
 fn lazily<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-    match cell.get() {
-        Some(value) => Ok(value),
-        None => {
-            let value = make()?;
-            Ok(cell.get_or_init(|| value))
-        }
+    if let Some(value) = cell.get() {
+        return Ok(value);
     }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
 }
 
 /// A column whose few different values are shared by the rows that have them.
@@ -476,15 +476,12 @@ impl<T: ?Sized> Named<T> {
             }
             let text = column.get(next).ok_or(Damage("a column that is too short"))?;
             next += 1;
-            let entry = match entries.get(text) {
-                Some(entry) => *entry,
-                None => {
-                    named.values.push(read(text)?);
-                    let entry = u32::try_from(named.values.len()).unwrap_or(u32::MAX);
-                    entries.insert(text, entry);
-                    entry
-                }
-            };
+            let known = entries.get(text).copied();
+            let entry = known.unwrap_or(u32::try_from(entries.len() + 1).unwrap_or(u32::MAX));
+            if known.is_none() {
+                named.values.push(read(text)?);
+                entries.insert(text, entry);
+            }
             named.rows.push(entry);
         }
         Ok(named)
@@ -762,7 +759,9 @@ pub(super) fn sections_of(body: &[u8]) -> Read<Vec<Vec<u8>>> {
 pub(super) fn with_sections(body: &[u8], sections: &[Vec<u8>]) -> Vec<u8> {
     let metas = split_table(body).map(|(metas, _)| metas).unwrap_or_default();
     let mut writer = Writer::default();
-    sections.iter().for_each(|section| writer.section(section));
+    for section in sections {
+        writer.section(section);
+    }
     writer.finish(&metas)
 }
 

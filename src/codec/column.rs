@@ -177,7 +177,7 @@ impl<'a> Plan<'a> {
                 ids.push(id);
                 plan.values += 1;
                 let new_are_many = entries.len() * 100 > plan.values * DICTIONARY_NEW_PERCENT_MAX;
-                if plan.values % DICTIONARY_SAMPLE == 0 && new_are_many
+                if plan.values.is_multiple_of(DICTIONARY_SAMPLE) && new_are_many
                     || entries.len() > DICTIONARY_ENTRIES_MAX
                 {
                     return plan.without_dictionary();
@@ -219,7 +219,7 @@ impl<'a> Plan<'a> {
         let Some(texts) = self.pool.values(chunk) else { return };
         let ids = self.ids.get(chunk).map(|ids| Entries {
             ids,
-            entries: self.dictionary.len(),
+            of: self.dictionary.len(),
             // What the dictionary costs, in the share that this chunk has of its use.
             share: (self.dictionary.total() / 2 + self.dictionary.len()) * texts.len()
                 / self.values.max(1),
@@ -288,14 +288,18 @@ struct Values<'a> {
 /// Where they stand in the segment's dictionary.
 struct Entries<'a> {
     ids: &'a [u32],
-    entries: usize,
+    /// How many there are in it.
+    of: usize,
     share: usize,
 }
+
+/// Writes a column.
+type Write<'a> = Box<dyn FnOnce(&mut Vec<u8>) + 'a>;
 
 /// An encoder's offer: how many bytes it expects to need, and how to write them.
 struct Offer<'a> {
     estimate: usize,
-    write: Box<dyn FnOnce(&mut Vec<u8>) + 'a>,
+    write: Write<'a>,
 }
 
 impl<'a> Offer<'a> {
@@ -340,7 +344,7 @@ fn best<'a>(values: &Values<'a>) -> (u8, Offer<'a>) {
     if let Some(offer) = Same.offer(values) {
         return (Same.tag(), offer);
     }
-    let mut best = (Text.tag(), Text.write(values.texts));
+    let mut best = (Text.tag(), Text::whole(values.texts));
     for encoder in ENCODERS.iter().rev() {
         if let Some(offer) = encoder.offer(values)
             && offer.estimate <= best.1.estimate
@@ -381,7 +385,7 @@ impl Encoder for Ids {
     fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
         let entries = values.ids.as_ref()?;
         let ids = entries.ids;
-        let mut counts = vec![0_u32; entries.entries];
+        let mut counts = vec![0_u32; entries.of];
         for id in ids {
             counts[*id as usize] += 1;
         }
@@ -648,7 +652,7 @@ const LENGTHS: u8 = 1;
 const TEXT_SAMPLE_BYTES: usize = 8 << 10;
 
 impl Text {
-    fn write(self, texts: &Texts) -> Offer<'_> {
+    fn whole(texts: &Texts) -> Offer<'_> {
         let sample = &texts.bytes[..texts.total().min(TEXT_SAMPLE_BYTES)];
         let estimate = packed_len(sample) * texts.total() / sample.len().max(1) + texts.len() / 4;
         Offer::new(estimate, move |out| {

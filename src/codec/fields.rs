@@ -138,7 +138,7 @@ pub(super) struct Shapes<'a> {
     messages: &'a Filed<'a>,
     names: Vec<Arc<str>>,
     name_index: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
-    shapes: Vec<Vec<Entry>>,
+    lists: Vec<Vec<Entry>>,
     shape_index: HashMap<Vec<Entry>, u32, foldhash::fast::RandomState>,
     /// What the shapes weigh, bytes.
     weight: usize,
@@ -161,7 +161,7 @@ impl<'a> Shapes<'a> {
             messages,
             names: Vec::new(),
             name_index: HashMap::default(),
-            shapes: vec![Vec::new()],
+            lists: vec![Vec::new()],
             shape_index: HashMap::default(),
             weight: 0,
             known: HashMap::default(),
@@ -188,7 +188,7 @@ impl<'a> Shapes<'a> {
             self.loose.chunk(chunk).push(&self.text);
             return;
         }
-        let entries = self.shapes.get(shape as usize).map_or(&[][..], Vec::as_slice);
+        let entries = self.lists.get(shape as usize).map_or(&[][..], Vec::as_slice);
         for (entry, field) in entries.iter().zip(&record.fields) {
             if let Source::Pool(pool) = entry.source
                 && let Some(pool) = self.pools.get_mut(pool as usize)
@@ -247,7 +247,7 @@ impl<'a> Shapes<'a> {
 
     /// Do the slots that a shape names hold these values? Names and types are alike already.
     fn fits(&self, shape: u32, chunk: usize, row: usize, fields: &[Field]) -> bool {
-        let entries = self.shapes.get(shape as usize).map_or(&[][..], Vec::as_slice);
+        let entries = self.lists.get(shape as usize).map_or(&[][..], Vec::as_slice);
         entries.iter().zip(fields).all(|(entry, field)| self.holds(entry, chunk, row, field))
     }
 
@@ -266,7 +266,7 @@ impl<'a> Shapes<'a> {
         row: usize,
         fields: &[Field],
     ) -> Option<Vec<Entry>> {
-        let mut entries = self.shapes.get(shape as usize)?.clone();
+        let mut entries = self.lists.get(shape as usize)?.clone();
         for (entry, field) in entries.iter_mut().zip(fields) {
             if !self.holds(entry, chunk, row, field) {
                 entry.source = Source::Pool(self.pool(entry.name, entry.kind)?);
@@ -349,11 +349,11 @@ impl<'a> Shapes<'a> {
             return Some(*shape);
         }
         self.weight += entries.len() * size_of::<Entry>();
-        if self.shapes.len() >= SHAPES_MAX || self.weight > SHAPE_BYTES_MAX {
+        if self.lists.len() >= SHAPES_MAX || self.weight > SHAPE_BYTES_MAX {
             return None;
         }
-        let shape = u32::try_from(self.shapes.len()).ok()?;
-        self.shapes.push(entries.clone());
+        let shape = u32::try_from(self.lists.len()).ok()?;
+        self.lists.push(entries.clone());
         self.shape_index.insert(entries, shape);
         Some(shape)
     }
@@ -371,7 +371,7 @@ impl<'a> Shapes<'a> {
     pub(super) fn slots_around(&self, mut mark: impl FnMut(u32, usize)) {
         for ((template, ..), shapes) in &self.known {
             let entries =
-                shapes.iter().filter_map(|shape| self.shapes.get(*shape as usize)).flatten();
+                shapes.iter().filter_map(|shape| self.lists.get(*shape as usize)).flatten();
             for entry in entries {
                 if let (Some(template), Source::Slot(Place::Around, n)) = (*template, entry.source)
                 {
@@ -441,8 +441,8 @@ impl Planned<'_> {
         for name in &self.shapes.names {
             put_bytes(&mut lists, name.as_bytes());
         }
-        put_len(&mut lists, self.shapes.shapes.len());
-        for entries in &self.shapes.shapes {
+        put_len(&mut lists, self.shapes.lists.len());
+        for entries in &self.shapes.lists {
             put_len(&mut lists, entries.len());
             for entry in entries {
                 put_len(&mut lists, entry.name as usize);

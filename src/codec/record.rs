@@ -43,16 +43,13 @@ pub fn write_record(record: &Record, out: &mut Vec<u8>) {
     out.push(record.facility.map_or(0, |f| f.code() + 1));
     put_optional(out, record.pid.as_deref());
     put_bytes(out, record.line.raw());
-    match record.line.span() {
-        Some((start, end)) => {
-            out.push(SPAN);
-            put_len(out, start);
-            put_len(out, end);
-        }
-        None => {
-            out.push(OWN);
-            put_bytes(out, record.line.message().as_bytes());
-        }
+    if let Some((start, end)) = record.line.span() {
+        out.push(SPAN);
+        put_len(out, start);
+        put_len(out, end);
+    } else {
+        out.push(OWN);
+        put_bytes(out, record.line.message().as_bytes());
     }
     write_fields(&record.fields, out);
     put_optional(out, record.format.as_deref());

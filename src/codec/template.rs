@@ -399,11 +399,13 @@ impl<'a> Filed<'a> {
 
     /// Looks for what the values of each pool have in common.
     pub(super) fn plan(&self) -> Planned<'_> {
-        let plan = |values| match values {
-            &Values::Texts(ref pool) => Some(Plan::new(pool)),
-            &Values::Stamps(..) => None,
-        };
-        let plans = self.pools.iter().map(plan).collect();
+        let pools = self.pools.iter();
+        let plans = pools
+            .map(|values| match values {
+                Values::Texts(pool) => Some(Plan::new(pool)),
+                Values::Stamps(..) => None,
+            })
+            .collect();
         let templates = &self.templates;
         let rows = |rows: &Vec<Row<'_>>| rows.iter().map(|row| row.template).collect();
         let rows = self.chunks.iter().map(rows).collect();

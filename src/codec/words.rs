@@ -42,7 +42,9 @@ impl Words {
             Value::Str(text) => self.add(text.as_bytes()),
             Value::Array(items) => {
                 self.add(value.to_string().as_bytes());
-                items.iter().for_each(|item| self.add_value(item));
+                for item in items {
+                    self.add_value(item);
+                }
             }
             other => self.add(other.to_string().as_bytes()),
         }

@@ -50,6 +50,7 @@ fn measure() {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn print_figures(file: &Path, text: &[u8]) {
     let clock = SystemClock::new();
     let chunks = chunks_of(text);
@@ -67,14 +68,13 @@ fn print_figures(file: &Path, text: &[u8]) {
     let back = decode(encoded.body.clone());
     let decode_time = clock.monotonic().checked_sub(start).expect("monotonic");
     assert_eq!(back.expect("decodes").iter().map(Vec::len).sum::<usize>(), rows);
-    let parts = &encoded.body;
     println!(
         "{} | {:.1} | {rows} | {} | {} | {filter} | {words} | {:.2} | {:.1} | {:.0}",
         file.file_name().unwrap_or_default().display(),
         text.len() as f64 / 1e6,
         z3.len(),
-        parts.len(),
-        z3.len() as f64 / parts.len() as f64,
+        encoded.body.len(),
+        z3.len() as f64 / encoded.body.len() as f64,
         encode_time.as_secs_f64() / z_time.as_secs_f64(),
         text.len() as f64 / 1e6 / decode_time.as_secs_f64(),
     );
