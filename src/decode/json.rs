@@ -224,8 +224,9 @@ impl<'a> Pieces<'a> {
     fn next_line(&mut self) -> Option<Piece<'a>> {
         loop {
             if self.at < self.objects_until {
-                self.pass(|b| matches!(b, b' ' | b'\t' | b'\r'));
-                if let Some(len) = container_end(self.rest()).filter(|_| self.peek() == Some(b'{'))
+                self.pass(|b| b != b'\n' && b.is_ascii_whitespace());
+                if self.peek() == Some(b'{')
+                    && let Some(len) = container_end(self.rest())
                 {
                     let (at, bytes) = self.take(len);
                     return Some(Piece::Object(at, bytes));
@@ -345,6 +346,7 @@ mod tests {
             (Shape::Lines, "{}\r\n\r\n\n{\"a\":1} {}\n", &["{}", "{\"a\":1}", "{}"]),
             (Shape::Lines, " text\n{} x\n{\n[1]", &[" text", "{} x", "{", "[1]"]),
             (Shape::Lines, "\u{feff}{}", &["{}"]),
+            (Shape::Lines, "{}\u{c}\n}\n{}\u{c}{}", &["{}", "}", "{}", "{}"]),
         ];
         for (shape, body, want) in cases {
             assert_eq!(raws(body, *shape), *want, "{shape:?} {body}");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::limits::LINE_BYTES_MAX;
 use crate::base::record::{Defect, Defects, Line, Record};
 use crate::base::time::Timestamp;
+use crate::decode::frame::whole_characters;
 use crate::decode::json::Given;
 use crate::decode::{Origin, object};
 
@@ -15,7 +16,7 @@ use crate::decode::{Origin, object};
 pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Given) -> Record {
     let mut defects = Defects::default();
     defects.add(Defect::NoTimestamp);
-    let raw = line.get(..LINE_BYTES_MAX).unwrap_or(line);
+    let raw = whole_characters(line, LINE_BYTES_MAX);
     if raw.len() < line.len() {
         defects.add(Defect::Truncated);
     }
@@ -23,9 +24,7 @@ pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Give
     let line = if std::str::from_utf8(message).is_ok() {
         Line::spanning(raw, 0, message.len())
     } else {
-        if !is_cut_character(message, line) {
-            defects.add(Defect::NotUtf8);
-        }
+        defects.add(Defect::NotUtf8);
         Line::with_message(raw, decoded(message, origin))
     };
     let via = origin.via("text");
@@ -45,13 +44,6 @@ pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Give
         tag: None,
         defects,
     }
-}
-
-/// Is `message` not UTF-8 only because `line` was cut within its last character?
-fn is_cut_character(message: &[u8], line: &[u8]) -> bool {
-    message.len() < line.len()
-        && std::str::from_utf8(message)
-            .is_err_and(|e| e.error_len().is_none() && message.len() - e.valid_up_to() < 4)
 }
 
 /// Text of bytes that are not UTF-8: in the origin's encoding where it has one that fits, else
@@ -98,6 +90,10 @@ mod tests {
         let long = read("é".repeat(LINE_BYTES_MAX).as_bytes());
         assert_eq!(codes(&long), ["no-timestamp", "truncated"]);
         assert_eq!(long.line.raw().len(), LINE_BYTES_MAX);
+
+        let cut = read("日".repeat(LINE_BYTES_MAX).as_bytes());
+        assert_eq!(codes(&cut), ["no-timestamp", "truncated"]);
+        assert!(cut.message().chars().all(|c| c == '日') && cut.line.span().is_some());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::base::limits::{LINE_BYTES_MAX, NAME_BYTES_MAX};
 use crate::base::record::{Defect, Line, Record, Via};
 use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
+use crate::decode::frame::whole_characters;
 
 /// Keys whose string is the message, the first that is there.
 const MESSAGE: &[&str] = &["message", "log", "msg", "MESSAGE", "body", "short_message"];
@@ -56,7 +57,7 @@ pub(super) fn into_record(
 ) -> Record {
     let (mut fields, mut defects) = flat.take();
     let message = take_message(&mut fields, frame.message_field);
-    let raw = frame.raw.get(..LINE_BYTES_MAX).unwrap_or(frame.raw);
+    let raw = whole_characters(frame.raw, LINE_BYTES_MAX);
     if raw.len() < frame.raw.len() {
         defects.add(Defect::Truncated);
     }
