@@ -71,7 +71,7 @@ impl Sources {
     fn add(&mut self, host: &Arc<str>, app: &Arc<str>, tally: Tally) {
         if let Some(own) = self.hosts.get_mut(host).and_then(|apps| apps.get_mut(app)) {
             own.add(tally);
-        } else if self.pairs < SOURCES_MAX || &**host == OTHER {
+        } else if self.pairs < SOURCES_MAX || (&**host, &**app) == (OTHER, OTHER) {
             self.pairs += 1;
             self.hosts.entry(Arc::clone(host)).or_default().insert(Arc::clone(app), tally);
         } else {
