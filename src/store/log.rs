@@ -99,9 +99,11 @@ impl LogWriter {
         if let Err(error) = appended {
             // A part of it may be there, and must not stand before the next entry.
             return Err(if new {
-                // Without a whole header the file is nothing; the next attempt makes another.
+                // The next attempt makes another. It is emptied first, since a removed file may be
+                // back after a loss of power, and must not bring what was refused.
                 drop(log.file);
-                match self.disk.remove(&log.path) {
+                let emptied = self.disk.truncate(&log.path, 0);
+                match emptied.and_then(|()| self.disk.remove(&log.path)) {
                     Ok(()) => Failure::Undone(error),
                     Err(_) => Failure::Unknown(error),
                 }
@@ -405,6 +407,24 @@ mod tests {
         let file = disk.open(Path::new("/log/x")).unwrap();
         let read = replay(file, "x", &mut |_| Ok(()));
         assert!(matches!(read, Err(Error::Version { got, .. }) if got == VERSION + 1));
+    }
+
+    #[test]
+    fn a_first_write_that_did_not_fit_never_comes_back() {
+        for seed in 0..64 {
+            let faults = Faults { seed, capacity: Some(300), ..Faults::default() };
+            let disk = SimDisk::new(faults);
+            disk.create_dir_all(Path::new("/log")).unwrap();
+            let mut log = LogWriter::new(Arc::new(disk.clone()), "/log".into(), 7);
+            let entries = [entry(1, b"refused"), entry(2, &[b'y'; 300])].concat();
+            assert!(matches!(log.write(&entries), Err(Failure::Undone(_))));
+            let after = disk.after_crash(Faults { seed, ..Faults::default() });
+            let path = path(Path::new("/log"), 7);
+            if after.paths().contains(&path) {
+                let (all, _) = read(&after);
+                assert_eq!(all, [], "seed {seed}: the sender was told that it was not taken");
+            }
+        }
     }
 
     #[test]
