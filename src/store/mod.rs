@@ -227,6 +227,7 @@ impl Store {
         chunks.extend(state.segments.iter().flat_map(Segment::chunks));
         chunks.extend(state.frozen.iter().flat_map(|part| part.pieces()));
         chunks.extend(state.live.chunks());
+        chunks.sort_by_key(|chunk| chunk.meta().first_id);
         let snapshot = Snapshot::new(chunks);
         state.shown = Some(snapshot.clone());
         snapshot

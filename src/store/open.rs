@@ -72,6 +72,8 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>, clock: &dyn Clock) -> 
     stock.drop_sealed_records();
     stock.release_logs()?;
     let found = stock.end()?;
+    let (recount, changed) = (found.recount, found.changed);
+    let (next_log, next_id) = (found.next_log, found.next_id);
 
     let shared = Arc::new_cyclic(|weak: &Weak<Shared>| {
         let weak = Weak::clone(weak);
@@ -98,23 +100,23 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>, clock: &dyn Clock) -> 
         }
     });
     let mut state = shared.state();
-    if found.recount {
+    if recount {
         state.catalog.sources = sources_of(&state.segments);
     }
-    if found.changed {
+    if changed {
         state.catalog.write(&*disk, &shared.dirs.data)?;
     }
     tracing::info!(
         segments = state.segments.len(),
         live = state.live.records,
-        next_id = found.next_id,
+        next_id,
         ms = u64::try_from((clock.monotonic().saturating_sub(started)).as_millis()).unwrap_or(0),
         "the store is open"
     );
     drop(state);
     let writer = Writer {
-        log: LogWriter::new(disk, shared.dirs.log.clone(), found.next_log),
-        next_id: found.next_id,
+        log: LogWriter::new(disk, shared.dirs.log.clone(), next_log),
+        next_id,
         on_commit: options.on_commit,
         shared: Arc::clone(&shared),
     };
@@ -171,7 +173,9 @@ struct Found {
     catalog: Catalog,
     changed: bool,
     recount: bool,
-    parts: Mutex<Vec<Part>>,
+    /// Records that belong below those of a segment: to be sealed for themselves.
+    below: Vec<Part>,
+    live: Part,
     log_bytes: BTreeMap<u64, u64>,
     quarantined: u64,
     next_log: u64,
@@ -179,14 +183,15 @@ struct Found {
 }
 
 impl Found {
-    fn state(&self, segments: &Path, access: &Arc<Access>) -> State {
+    fn state(self, segments: &Path, access: &Arc<Access>) -> State {
         let each = self.catalog.segments.iter().cloned();
-        let parts = &mut *self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         State {
             segments: each.map(|meta| Segment::new(meta, segments, Arc::clone(access))).collect(),
-            catalog: self.catalog.clone(),
-            live: parts.pop().unwrap_or_default(),
-            log_bytes: self.log_bytes.clone(),
+            catalog: self.catalog,
+            frozen_count: self.below.len() as u64,
+            frozen: self.below.into_iter().map(|part| Arc::new(part.closed())).collect(),
+            live: self.live,
+            log_bytes: self.log_bytes,
             quarantined: self.quarantined,
             ..State::default()
         }
@@ -350,10 +355,12 @@ impl<'a> Stock<'a> {
         let opened = Open::read(self.disk, path).and_then(|open| Ok((open.ids()?, open)));
         let (ids, open) = match opened {
             Ok(opened) => opened,
-            Err(error) => {
+            Err(error @ Error::Corrupt { .. }) => {
                 self.quarantine(path, &error.to_string())?;
                 return Ok(None);
             }
+            // Another version, or a disk that fails just now: nothing was found out about it.
+            Err(error) => return Err(error),
         };
         let meta = open.meta().clone();
         self.catalog.next_segment = self.catalog.next_segment.max(meta.number + 1);
@@ -370,7 +377,8 @@ impl<'a> Stock<'a> {
         match (&whole, self.lost && named_so) {
             (Ok(()), true) => return Ok(Some(meta)),
             (Ok(()), false) => self.quarantine(path, "the catalogue does not know it")?,
-            (Err(error), _) => self.quarantine(path, &error.to_string())?,
+            (Err(error @ Error::Corrupt { .. }), _) => self.quarantine(path, &error.to_string())?,
+            (Err(_), _) => whole?,
         }
         Ok(None)
     }
@@ -405,24 +413,27 @@ impl<'a> Stock<'a> {
         self.disk.rename(path, &aside)
     }
 
-    /// What of the log is in a segment already is not shown twice.
+    /// What of the log is in a segment already is not shown twice. What is left was never sealed,
+    /// or its segment is missing.
     fn drop_sealed_records(&mut self) {
         let sealed_below = self.catalog.sealed_below;
-        let within = |id: u64, ranges: &[(u64, u64)]| {
-            ranges.iter().any(|(first, last)| *first <= id && id <= *last)
+        let segments = &self.catalog.segments;
+        let in_segment = |id: u64| {
+            let n = segments.partition_point(|s| s.last_id() < id);
+            segments.get(n).is_some_and(|s| s.first_id() <= id)
         };
-        let segments: Vec<(u64, u64)> =
-            self.catalog.segments.iter().map(|s| (s.first_id(), s.last_id())).collect();
+        let is_missing =
+            |id: u64| self.missing.iter().any(|(first, last)| *first <= id && id <= *last);
         let mut seen_to = 0;
         for log in &mut self.logs {
             log.records.retain(|record| {
-                let known = record.id < sealed_below && !within(record.id, &self.missing);
-                let sealed = known || (self.lost && within(record.id, &segments));
-                let fresh = !sealed && record.id > seen_to;
-                if fresh {
-                    seen_to = record.id;
+                let id = record.id;
+                let is_sealed = in_segment(id) || (id < sealed_below && !is_missing(id));
+                let is_fresh = !is_sealed && id > seen_to;
+                if is_fresh {
+                    seen_to = id;
                 }
-                fresh
+                is_fresh
             });
         }
     }
@@ -445,24 +456,44 @@ impl<'a> Stock<'a> {
     }
 
     fn end(mut self) -> Result<Found> {
-        let mut part = Part::default();
+        let segments = &self.catalog.segments;
+        let next_segment = |id: u64| segments.partition_point(|s| s.first_id() <= id);
+        let ends = segments.last().map_or(0, |s| s.last_id().saturating_add(1));
+        let first = self.logs.iter().find_map(|log| log.records.first()).map_or(u64::MAX, |r| r.id);
+        let mut parts: Vec<Part> = Vec::new();
+        let mut last_id = None;
         let mut log_bytes = BTreeMap::new();
-        for log in self.logs {
-            part.push(&log.records);
-            part.note_log(LogFile { seq: log.seq, damaged: log.damaged });
+        for log in &self.logs {
+            for run in log.records.chunk_by(|a, b| next_segment(a.id) == next_segment(b.id)) {
+                let begins = run.first().map(|r| next_segment(r.id));
+                if begins != last_id.map(next_segment) {
+                    parts.push(Part::default());
+                }
+                if let Some(part) = parts.last_mut() {
+                    part.push(run);
+                }
+                last_id = run.last().map(|r| r.id);
+            }
+            // Parts are sealed in their order, so the last one lets go of it.
+            if let Some(part) = parts.last_mut() {
+                part.note_log(LogFile { seq: log.seq, damaged: log.damaged });
+            }
             log_bytes.insert(log.seq, log.len);
         }
+        let live = if last_id.is_some_and(|id| id >= ends) { parts.pop() } else { None };
         self.catalog.next_id = self.catalog.next_id.max(self.next_id);
         if self.lost {
-            let ends = self.catalog.segments.last().map_or(0, |s| s.last_id().saturating_add(1));
             self.catalog.sealed_below = ends;
         }
+        // What the log gave back is the log's until it is sealed again.
+        self.catalog.sealed_below = self.catalog.sealed_below.min(first);
         Ok(Found {
             quarantined: self.disk.list(&self.dirs.quarantine)?.len() as u64,
             catalog: self.catalog,
             changed: self.changed,
             recount: self.recount,
-            parts: Mutex::new(vec![part]),
+            below: parts,
+            live: live.unwrap_or_default(),
             log_bytes,
             next_log: self.next_log,
             next_id: self.next_id,

@@ -138,8 +138,9 @@ impl Sealer {
         let mut catalog = self.shared.state().catalog.clone();
         let last_id = records.last().map_or(0, |r| r.id);
         catalog.next_id = catalog.next_id.max(last_id.saturating_add(1));
-        catalog.sealed_below = catalog.sealed_below.max(catalog.next_id);
+        catalog.sealed_below = catalog.sealed_below.max(last_id.saturating_add(1));
         catalog.segments.extend(new.iter().cloned());
+        catalog.segments.sort_by_key(SegmentMeta::first_id);
         catalog.sources.merge(&sources);
         catalog.write(&*self.shared.disk, &self.shared.dirs.data)?;
         self.leftovers.clear();
@@ -220,6 +221,8 @@ impl Sealer {
         let access = &self.shared.access;
         let new = new.into_iter().map(|m| Segment::new(m, &dirs.segments, Arc::clone(access)));
         state.segments.extend(new);
+        // A part that the log gave back for a missing segment belongs below others.
+        state.segments.sort_by_key(|segment| segment.meta().first_id());
         state.frozen.pop_front();
         state.sealing.stuck = None;
         state.sealing.failure = None;

@@ -472,6 +472,11 @@ fn sources_beyond_the_bound_are_counted_together() {
     let listed = sources.list();
     assert_eq!(listed.len(), SOURCES_MAX + 1);
     assert_eq!(listed.iter().find(|s| &*s.host == "(other)").unwrap().records, 7);
+    for n in 0..9 {
+        let (host, app) = ("(other)".into(), format!("a{n}").into());
+        sources.count(&Record { host, app, ..record("x") });
+    }
+    assert_eq!(sources.list().len(), SOURCES_MAX + 1, "whoever calls itself so is not excepted");
 }
 
 #[test]
@@ -528,6 +533,52 @@ fn another_format_is_refused_untouched() {
     disk.replace(Path::new("/data/VERSION"), b"shirabe data format 1\n").unwrap();
     let refused = open(&disk, 1 << 20).map(drop);
     assert!(matches!(refused, Err(Error::Version { got: 1, want: 0, .. })), "{refused:?}");
+}
+
+#[test]
+fn a_segment_of_another_format_is_refused_untouched() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    put(&store, &["one"]);
+    store.seal(false).unwrap();
+    store.close().unwrap();
+    drop(store);
+    disk.remove(Path::new("/data/catalog")).unwrap();
+    let path = names(&disk, ".seg").remove(0);
+    disk.flip(Path::new(&path), 8 * segment::MAGIC.len());
+    let refused = open(&disk, 1 << 20).map(drop);
+    assert!(matches!(refused, Err(Error::Version { got: 1, want: 0, .. })), "{refused:?}");
+    assert_eq!(names(&disk, ".seg"), [path.clone()]);
+    disk.flip(Path::new(&path), 8 * segment::MAGIC.len());
+    assert_eq!(messages(&open(&disk, 1 << 20).unwrap()), ["one"]);
+}
+
+#[test]
+fn what_the_log_gave_back_for_a_missing_segment_is_there_after_the_next_start_too() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    put(&store, &["one"]);
+    let log = names(&disk, "/log/").remove(0);
+    let logged = disk.read(Path::new(&log)).unwrap();
+    store.seal(false).unwrap();
+    put(&store, &["two"]);
+    store.seal(false).unwrap();
+    put(&store, &["three"]);
+    store.close().unwrap();
+    drop(store);
+    // As after a crash between the catalogue and the end of the log file.
+    disk.replace(Path::new(&log), &logged).unwrap();
+    disk.remove(Path::new(&names(&disk, ".seg")[0])).unwrap();
+    for start in 0..3 {
+        let store = open(&disk, 1 << 20).unwrap();
+        let mut found = messages(&store);
+        found.sort_unstable();
+        assert_eq!(found, ["one", "three", "two"], "start {start}");
+        if start == 1 {
+            store.seal(false).unwrap();
+        }
+        store.close().unwrap();
+    }
 }
 
 /// Sum of the fixed widths of the table under a heading of `FORMAT.md`, and the table's text.
