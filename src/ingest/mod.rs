@@ -294,7 +294,9 @@ pub(crate) mod tests {
     fn records(n: usize) -> Vec<Record> {
         let origin = Origin::new("syslog", "udp", "10.0.0.1");
         let line = b"<13>1 - h a - - - some text";
-        (0..n).map(|_| syslog::read(line, Timestamp(0), &origin).unwrap()).collect()
+        (0..n)
+            .map(|_| syslog::read(line, Timestamp::from_parts(1_790_000_000, 0), &origin).unwrap())
+            .collect()
     }
 
     fn counted(intake: &Intake, counter: Counter) -> Vec<(String, u64)> {

@@ -13,7 +13,7 @@ fn small_files_come_back_byte_for_byte() {
     import_all(|bytes| bytes <= 48 << 10);
 }
 
-/// All 741,675 lines, one by one.
+/// All 741,611 lines, one by one.
 #[test]
 fn slow_all_files_come_back_byte_for_byte() {
     import_all(|_| true);

@@ -222,7 +222,7 @@ fn walk(dir: &Path, prefix: &str, found: &mut Vec<Source>) {
         let path = format!("{prefix}{name}");
         if entry.path().is_dir() {
             walk(&entry.path(), &format!("{path}/"), found);
-        } else if name.ends_with(".rs") {
+        } else if entry.path().extension().is_some_and(|e| e == "rs") && name != "tests.rs" {
             let text = fs::read_to_string(entry.path()).expect("a source file");
             let room =
                 path.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();

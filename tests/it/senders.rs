@@ -125,8 +125,7 @@ fn kernel_drops(server: &Server) -> u64 {
     String::from_utf8_lossy(&text)
         .lines()
         .filter(|line| line.starts_with("shirabe_udp_kernel_drops_total{"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .map(|n| n as u64)
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
         .sum()
 }
 
