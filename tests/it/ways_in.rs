@@ -602,7 +602,7 @@ fn datagrams_of_all_kinds() {
 }
 
 #[test]
-fn slow_and_idle_clients_cost_only_themselves() {
+fn idle_and_slow_clients_cost_only_themselves() {
     let server = Server::start();
     let mut slow = syslog(&server);
     slow.write_all(b"<13>1 - h a - - - sl").expect("send");
