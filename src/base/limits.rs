@@ -181,6 +181,10 @@ pub const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// Datagrams that make one batch at most.
 pub const DATAGRAMS_AT_ONCE_MAX: usize = 1_024;
 
+/// Bytes of datagrams at which a batch ends, so that other connections of the thread have their turn
+/// after some milliseconds also where datagrams are large.
+pub const DATAGRAM_BYTES_AT_ONCE_MAX: usize = 1 << 20;
+
 /// Senders of datagrams whose names are kept at once; beyond it they are made anew.
 pub const PEERS_KNOWN_MAX: usize = 4_096;
 
@@ -190,6 +194,7 @@ pub const HANDSHAKE_SECONDS_MAX: u64 = 15;
 /// How long one message of a stream may take from its first byte to its last, seconds. Then what
 /// is there of a syslog line is kept as it is, and the connection is closed, counted: a client
 /// that sends a byte a minute does not hold its place for ever. Between messages there is no limit.
+/// A body of `POST /api/v1/ingest` has the same time, then it is answered 408, counted.
 pub const MESSAGE_SECONDS_MAX: u64 = 300;
 
 /// Bytes of all bodies of `POST /api/v1/ingest` that are on their way in; beyond it 429, counted.

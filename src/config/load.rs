@@ -443,11 +443,7 @@ impl Reading<'_> {
     /// Contract 2: nothing can be read from another machine by oversight.
     fn check_open(&mut self, config: &Config, root: &Node) {
         let open = !config.http.listen.ip().to_canonical().is_loopback();
-        if open
-            && config.http.listen != NOWHERE
-            && config.auth.mode == AuthMode::Token
-            && config.auth.token.is_none()
-        {
+        if open && config.auth.mode == AuthMode::Token && config.auth.token.is_none() {
             let node = root.get("http").and_then(|h| h.get("listen"));
             let detail = format!(
                 "{} can be reached from other machines and no token is set: set `auth.token` (or \
@@ -558,8 +554,9 @@ impl Reading<'_> {
     }
 }
 
-/// Stands where an address could not be read; a problem was told then, so nobody uses it.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// Stands where an address could not be read: a problem was told then, so nobody uses it, and it
+/// is one that no further problem can be told of.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let (x, y) = (a.ip(), b.ip());
@@ -853,6 +850,24 @@ mode = \"off\"
             let problems = load_all(&format!("{open}{auth}\n"), &[], &[]).unwrap_err();
             assert!(problems.iter().any(|p| p.contains(want)), "{auth}: {problems:#?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_open_to_others_by_oversight() {
+        for (file, open) in [
+            ("[http]\nlisten = \"0.0.0.0:0\"", true),
+            ("[http]\nlisten = \"0.0.0.0:8514\"", true),
+            ("[http]\nlisten = \"[::]:0\"", true),
+            ("[http]\nlisten = \"192.0.2.1:80\"", true),
+            ("[http]\nlisten = \"127.0.0.2:0\"", false),
+            ("[http]\nlisten = \"[::1]:0\"", false),
+            ("[http]\nlisten = \"0.0.0.0:0\"\n[auth]\ntoken = \"t\"", false),
+            ("[http]\nlisten = \"0.0.0.0:0\"\n[auth]\nmode = \"none\"", false),
+        ] {
+            assert_eq!(load_all(file, &[], &[]).is_err(), open, "{file}");
+        }
+        // One mistake is told once.
+        assert_eq!(load_all("[http]\nlisten = 5", &[], &[]).unwrap_err().len(), 1);
     }
 
     #[test]

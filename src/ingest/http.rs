@@ -7,9 +7,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -54,17 +56,13 @@ struct Ingest {
     bodies: Arc<Semaphore>,
     /// Places for bodies that are unpacked and decoded.
     places: Arc<Semaphore>,
+    /// How long a body may take from its first byte to its last.
+    patience: Duration,
 }
 
 /// The routes of this file; `zone` is that of times which carry none.
 pub fn routes(intake: Intake, clock: Arc<dyn Clock>, zone: Zone) -> Router {
-    let state = Ingest {
-        intake,
-        clock,
-        zone,
-        bodies: Arc::new(Semaphore::new(BODIES_KIB)),
-        places: Arc::new(Semaphore::new(limits::BODIES_AT_ONCE_MAX)),
-    };
+    let state = Ingest::new(intake, clock, zone);
     Router::new()
         .route("/api/v1/ingest", post(ingest))
         // The bound is our own, which also counts what all bodies hold together.
@@ -116,15 +114,29 @@ enum Kind {
 async fn ingest(
     State(ingest): State<Ingest>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(params): Query<Params>,
+    params: Result<Query<Params>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let taken = ingest.take(peer, params, &headers, body).await;
+    let taken = match params {
+        Ok(Query(params)) => ingest.take(peer, params, &headers, body).await,
+        Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
+    };
     taken.map_or_else(IntoResponse::into_response, |a| axum::Json(a).into_response())
 }
 
 impl Ingest {
+    fn new(intake: Intake, clock: Arc<dyn Clock>, zone: Zone) -> Self {
+        Self {
+            intake,
+            clock,
+            zone,
+            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            places: Arc::new(Semaphore::new(limits::BODIES_AT_ONCE_MAX)),
+            patience: Duration::from_secs(limits::MESSAGE_SECONDS_MAX),
+        }
+    }
+
     async fn take(
         &self,
         peer: SocketAddr,
@@ -151,7 +163,11 @@ impl Ingest {
                 message_field: params.message_field,
             },
         };
-        let (packed, room) = self.read(headers, body).await?;
+        let read = tokio::time::timeout(self.patience, self.read(headers, body)).await;
+        let (packed, room) = read.unwrap_or_else(|_| {
+            let detail = format!("the body took longer than {} s", self.patience.as_secs());
+            Err(self.reject("too-slow", StatusCode::REQUEST_TIMEOUT, detail))
+        })?;
         self.count(Counter::Bytes, &[LISTENER], packed.len() as u64);
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Closed)?;
         let body = self.unpack(headers, packed).await?;
@@ -465,6 +481,22 @@ mod tests {
             let whole = next_piece(&body, 0, Kind::Json).map_or(0, |p| p.len());
             assert_eq!(whole, body.len());
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let (intake, _disk, clock) = crate::ingest::tests::intake(1 << 20);
+        let patience = Duration::from_millis(20);
+        let ingest = Ingest { patience, ..Ingest::new(intake, clock, Zone::utc()) };
+        let begun = tokio_stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"a"))]);
+        let body = Body::from_stream(begun.chain(tokio_stream::pending()));
+        let peer = ([127, 0, 0, 1], 1).into();
+        let taken = ingest.take(peer, Params::default(), &HeaderMap::new(), body).await;
+        assert_eq!(taken.unwrap_err().status(), StatusCode::REQUEST_TIMEOUT);
+        let rejected = ingest.intake.metrics().each(Counter::Rejected);
+        assert_eq!(rejected, [(vec![LISTENER.to_owned(), "too-slow".to_owned()], 1)]);
+        // Its room is free again.
+        assert_eq!(ingest.bodies.available_permits(), BODIES_KIB);
     }
 
     #[test]

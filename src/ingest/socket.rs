@@ -365,8 +365,7 @@ async fn datagrams(socket: UdpSocket, address: SocketAddr, syslog: Arc<Syslog>, 
             () = ways.stopped() => open = false,
         }
         loop {
-            let records = read_datagrams(&socket, &wire, &mut origins, &mut buffer, &ways);
-            let all = records.len() < limits::DATAGRAMS_AT_ONCE_MAX;
+            let (records, all) = read_datagrams(&socket, &wire, &mut origins, &mut buffer, &ways);
             if !records.is_empty() {
                 ways.intake.offer(records);
             }
@@ -380,20 +379,26 @@ async fn datagrams(socket: UdpSocket, address: SocketAddr, syslog: Arc<Syslog>, 
     ways.count(Counter::UdpKernelDrops, &[&name], kernel.since_last());
 }
 
-/// What is there now, as one batch.
+/// What is there now, as one batch, and whether that was all: what gives no record counts too, so
+/// that a flood of it does not keep the thread.
 fn read_datagrams(
     socket: &UdpSocket,
     wire: &Wire,
     origins: &mut HashMap<IpAddr, Origin>,
     buffer: &mut [u8],
     ways: &Ways,
-) -> Vec<Record> {
+) -> (Vec<Record>, bool) {
     let received = ways.clock.now().floor_to_millis();
-    let (mut records, mut bytes) = (Vec::new(), 0);
-    while records.len() < limits::DATAGRAMS_AT_ONCE_MAX {
-        let Ok((len, peer)) = socket.try_recv_from(buffer) else { break };
+    let (mut records, mut datagrams, mut bytes) = (Vec::new(), 0, 0);
+    let mut all = false;
+    while datagrams < limits::DATAGRAMS_AT_ONCE_MAX && bytes < limits::DATAGRAM_BYTES_AT_ONCE_MAX {
+        let Ok((len, peer)) = socket.try_recv_from(buffer) else {
+            all = true;
+            break;
+        };
+        datagrams += 1;
         let datagram = buffer.get(..len).unwrap_or_default();
-        bytes += len as u64;
+        bytes += len;
         if origins.len() >= limits::PEERS_KNOWN_MAX {
             origins.clear();
         }
@@ -404,8 +409,8 @@ fn read_datagrams(
             Err(reject) => ways.count(Counter::Rejected, &[wire.name(), reject.reason], 1),
         }
     }
-    ways.count(Counter::Bytes, &[wire.name()], bytes);
-    records
+    ways.count(Counter::Bytes, &[wire.name()], bytes as u64);
+    (records, all)
 }
 
 /// Answers the heartbeats of fluentd: any datagram gets one zero byte, never more than it sent.
@@ -465,6 +470,45 @@ fn kernel_drops(table: &str, address: SocketAddr) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::machine::SystemClock;
+
+    /// Datagrams of nothing, then one line, then large ones.
+    #[tokio::test]
+    async fn one_look_takes_so_many_datagrams_whatever_is_in_them() {
+        let (intake, ..) = crate::ingest::tests::intake(1 << 20);
+        let (ways, _gate) = Ways::new(intake, Arc::new(SystemClock::new()));
+        let wire = Wire::Syslog(Arc::new(Syslog {
+            name: "udp".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            transport: Vec::new(),
+            encoding: None,
+            time_zone: crate::base::time::Zone::utc(),
+            tls: None,
+        }));
+        let (socket, address) = listen_udp("syslog", ([127, 0, 0, 1], 0).into()).unwrap();
+        if SockRef::from(&socket).recv_buffer_size().unwrap() < 4 << 20 {
+            return; // a kernel that holds no more drops what is counted here
+        }
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (mut origins, mut buffer) = (HashMap::new(), vec![0; limits::DATAGRAM_BYTES_MAX]);
+        for _ in 0..limits::DATAGRAMS_AT_ONCE_MAX {
+            sender.send_to(b"", address).unwrap();
+        }
+        sender.send_to(b"<13>a line", address).unwrap();
+        let mut look = || read_datagrams(&socket, &wire, &mut origins, &mut buffer, &ways);
+        socket.readable().await.unwrap();
+        let (records, all) = look();
+        assert_eq!((records.len(), all), (0, false));
+        let (records, all) = look();
+        assert_eq!((records.len(), all), (1, true));
+        let large = 1 + limits::DATAGRAM_BYTES_AT_ONCE_MAX / 60_000;
+        for _ in 0..=large {
+            sender.send_to(&vec![b'x'; 60_000], address).unwrap();
+        }
+        socket.readable().await.unwrap();
+        let (records, all) = look();
+        assert_eq!((records.len(), all), (large, false));
+    }
 
     #[test]
     fn finds_its_row_among_the_kernels_sockets() {

@@ -16,8 +16,8 @@ use nom::{IResult, Parser};
 
 use super::Context;
 use super::field::{self, Builtin, Name, Number};
-use super::time;
 use super::tree::{Edge, Item, Node, Op, Operand, Pattern, Test, Text};
+use super::{pasted, time};
 use crate::base::error::QueryError;
 use crate::base::limits;
 use crate::base::time::{TimeRange, Timestamp};
@@ -37,7 +37,10 @@ pub(super) fn read(text: &str, context: &Context) -> Result<(Node, TimeRange), Q
     };
     match grammar.query(text) {
         Ok((_, node)) => Ok((node, grammar.range.get())),
-        Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => Err(fault.in_text(text)),
+        Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
+            let pasted = if fault.stray { pasted::read(text) } else { None };
+            pasted.map(|node| (node, TimeRange::ALL)).ok_or_else(|| fault.in_text(text))
+        }
         Err(nom::Err::Incomplete(_)) => {
             Err(Fault::new("", "the query ends too early", &[]).in_text(text))
         }
@@ -50,17 +53,24 @@ struct Fault<'a> {
     at: &'a str,
     detail: String,
     expected: Vec<String>,
+    /// A sign without its counterpart, as a piece of a log line has them.
+    stray: bool,
 }
 
 impl<'a> Fault<'a> {
     fn new(at: &'a str, detail: impl Into<String>, expected: &[&str]) -> Self {
         let expected = expected.iter().map(|&e| e.to_owned()).collect();
-        Self { at, detail: detail.into(), expected }
+        Self { at, detail: detail.into(), expected, stray: false }
     }
 
     /// Nothing else can be meant: no other reading is tried.
     fn fail<T>(at: &'a str, detail: impl Into<String>, expected: &[&str]) -> Read<'a, T> {
         Err(nom::Err::Failure(Self::new(at, detail, expected)))
+    }
+
+    /// As [`Self::fail`], for a sign without its counterpart.
+    fn stray<T>(at: &'a str, detail: impl Into<String>, expected: &[&str]) -> Read<'a, T> {
+        Err(nom::Err::Failure(Self { stray: true, ..Self::new(at, detail, expected) }))
     }
 
     fn in_text(self, text: &str) -> QueryError {
@@ -113,7 +123,7 @@ impl Grammar<'_> {
         let rest = skip_blanks(rest);
         if rest.starts_with(')') {
             let expected = ["the end of the query", "the parenthesis in quotes"];
-            return Fault::fail(rest, "this parenthesis closes nothing", &expected);
+            return Fault::stray(rest, "this parenthesis closes nothing", &expected);
         }
         Ok((rest, node.unwrap_or(Node::All)))
     }
@@ -140,7 +150,7 @@ impl Grammar<'_> {
                 break;
             }
             if rest.starts_with('|') {
-                return Fault::fail(
+                return Fault::stray(
                     rest,
                     "a pipe makes a table; tables are what stats answers, not search and count",
                     &["a term", "the pipe in quotes"],
@@ -207,7 +217,7 @@ impl Grammar<'_> {
         let (rest, node) = self.any(inner, place)?;
         match skip_blanks(rest).strip_prefix(')') {
             Some(behind) => Ok((behind, node)),
-            None => Fault::fail(skip_blanks(rest), "a parenthesis is not closed", &[")"]),
+            None => Fault::stray(skip_blanks(rest), "a parenthesis is not closed", &[")"]),
         }
     }
 
@@ -732,7 +742,7 @@ fn minus(text: &str) -> Option<&str> {
 /// A text in quotes, without them; a backslash makes the quote and itself literal.
 fn quoted(text: &str, quote: char) -> Read<'_, String> {
     let Some(length) = quote_length(text, quote) else {
-        return Fault::fail(text, "this quote is not closed", &[&quote.to_string()]);
+        return Fault::stray(text, "this quote is not closed", &[&quote.to_string()]);
     };
     let (Some(inner), Some(rest)) = (text.get(1..length - 1), text.get(length..)) else {
         return another(text);

@@ -6,6 +6,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `grammar` | the language: from text to tree |
+//! | `pasted` | pieces of log lines that do not read as a query |
 //! | `tree` | what was read; prints back |
 //! | `field` | names: built in, aliases, keys; numbers |
 //! | `time` | times as people type them |
@@ -22,6 +23,7 @@ mod field;
 mod find;
 mod grammar;
 mod histogram;
+mod pasted;
 mod plan;
 mod scan;
 #[cfg(test)]

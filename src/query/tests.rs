@@ -209,6 +209,14 @@ fn pasted_text_is_text() {
     check("/login.php", &[1]);
     check("y?z=1", &[2]);
     check("()", &[]);
+    check("main.c(12", &[4]);
+    check("c(12) \"quoted", &[4]);
+    check("ok) -> home", &[2]);
+    check("\\ text\" last", &[4]);
+    check("debug | cron", &[]);
+    check("said:\"hello (x", &[]);
+    check("Ann | in (ok", &[]);
+    check("in 'at", &[]);
     check("x=-5, -0500] /* */", &[]);
 }
 
