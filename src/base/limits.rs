@@ -69,7 +69,8 @@ pub const CHUNK_ID_BYTES_MAX: usize = 1 << 10;
 /// [`NESTING_MAX`], for what is too deep to be flattened is still kept as text.
 pub const MSGPACK_NESTING_MAX: usize = 20_000;
 
-/// Most bytes that a compressed body or chunk may unpack to: beyond it, refused as a bomb.
+/// Most bytes that a compressed body or chunk may unpack to, and that the groups of a forward
+/// message may add to its records: beyond it, refused as a bomb.
 pub const UNPACKED_BYTES_MAX: usize = 256 << 20;
 
 /// Largest body of `POST /api/v1/ingest` as it comes over the wire, bytes; beyond it 413.
@@ -122,8 +123,8 @@ pub const FROZEN_PARTS_MAX: usize = 2;
 /// Payload of a log entry at which the next one is begun, bytes.
 pub const LOG_ENTRY_BYTES: usize = 4 << 20;
 
-/// Largest payload of a log entry that is read back, bytes; a larger length is damage. Twice what
-/// the largest record can become beyond [`LOG_ENTRY_BYTES`].
+/// Largest payload of a log entry that is read back, bytes; a larger length is damage. Far above
+/// [`LOG_ENTRY_BYTES`] and the largest record, whose fields full of arrays have some 50 MiB.
 pub const LOG_ENTRY_BYTES_MAX: usize = 512 << 20;
 
 /// Weight of the batches that one sync serves, bytes; the next ones wait for the next sync.

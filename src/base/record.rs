@@ -139,16 +139,8 @@ impl Record {
     /// Rough size in memory, bytes; what budgets count.
     pub fn weight(&self) -> usize {
         let own = if self.line.span().is_some() { 0 } else { self.message().len() };
-        let fields: usize = self.fields.iter().map(|f| 64 + value_weight(&f.value)).sum();
+        let fields: usize = self.fields.iter().map(Field::weight).sum();
         256 + self.line.raw.len() + own + fields
-    }
-}
-
-fn value_weight(value: &Value) -> usize {
-    match value {
-        Value::Str(s) => s.len(),
-        Value::Array(items) => items.iter().map(|v| 32 + value_weight(v)).sum(),
-        _ => 0,
     }
 }
 

@@ -13,6 +13,14 @@ pub struct Field {
     pub value: Value,
 }
 
+impl Field {
+    /// Rough size in memory, bytes; what budgets count. Names are mostly shared.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        64 + self.value.weight()
+    }
+}
+
 /// A scalar, or an array of scalars.
 ///
 /// Integers that fit `i64` are always [`Value::Int`]; [`Value::UInt`] is only for those above
@@ -72,6 +80,15 @@ impl Value {
             Self::Float(x) => Some(*x),
             Self::Str(s) => s.trim().parse().ok().filter(|x: &f64| x.is_finite()),
             _ => None,
+        }
+    }
+
+    /// What it holds besides itself, bytes, about.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Str(text) => text.len(),
+            Self::Array(items) => items.iter().map(|item| 32 + item.weight()).sum(),
+            _ => 0,
         }
     }
 

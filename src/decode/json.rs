@@ -5,6 +5,7 @@
 //! a line may be is refused, with its line number.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 
@@ -20,10 +21,11 @@ use crate::decode::{Origin, Reject, lines};
 /// What the caller of an ingest request says of all its records (contract 4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    /// `host`: instead of what the objects say.
-    pub host: Option<String>,
-    /// `app`: instead of what the objects say.
-    pub app: Option<String>,
+    /// `host`: instead of what the objects say. One for all records, so already cut by
+    /// [`crate::decode::name`].
+    pub host: Option<Arc<str>>,
+    /// `app`: likewise.
+    pub app: Option<Arc<str>>,
     /// `time_field`: looked at before the usual keys.
     pub time_field: Option<String>,
     /// `message_field`: looked at before the usual keys.
@@ -129,10 +131,10 @@ impl Reader<'_> {
         let mut record = object::into_record(frame, &mut self.flat, || compact(&text).into_owned());
         self.derive_time(&mut record);
         if let Some(host) = &self.given.host {
-            record.host = object::name(host);
+            record.host = Arc::clone(host);
         }
         if let Some(app) = &self.given.app {
-            record.app = object::name(app);
+            record.app = Arc::clone(app);
         }
         record
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::base::limits::LINE_BYTES_MAX;
 use crate::base::record::{Defect, Defects, Line, Record};
 use crate::base::time::Timestamp;
+use crate::decode::Origin;
 use crate::decode::frame::whole_characters;
 use crate::decode::json::Given;
-use crate::decode::{Origin, object};
 
 /// The record of one line without its LF. A trailing CR is part of the line, not of the message.
 #[must_use]
@@ -32,8 +32,8 @@ pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Give
         id: 0,
         time: received,
         received,
-        host: given.host.as_deref().map_or_else(|| Arc::clone(&via.peer), object::name),
-        app: given.app.as_deref().map_or_else(|| "-".into(), object::name),
+        host: given.host.as_ref().map_or_else(|| Arc::clone(&via.peer), Arc::clone),
+        app: given.app.as_ref().map_or_else(|| "-".into(), Arc::clone),
         severity: None,
         facility: None,
         pid: None,

@@ -17,6 +17,8 @@ pub mod lines;
 mod object;
 pub mod syslog;
 
+pub use object::name;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

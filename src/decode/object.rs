@@ -100,7 +100,7 @@ pub(super) fn into_record(
 }
 
 /// A name as records may bear it: cut where it is longer than a dictionary should hold.
-pub(super) fn name(text: &str) -> Arc<str> {
+pub fn name(text: &str) -> Arc<str> {
     text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default().into()
 }
 

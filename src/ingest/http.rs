@@ -30,7 +30,7 @@ use crate::base::record::Record;
 use crate::base::time::{Timestamp, Zone};
 use crate::decode::frame::{Packing, unpack};
 use crate::decode::json::{self, Given};
-use crate::decode::{Origin, Reject, lines};
+use crate::decode::{Origin, Reject, lines, name};
 use crate::ingest::{Intake, Receipt, Said};
 use crate::reply::Problem;
 
@@ -157,8 +157,8 @@ impl Ingest {
             },
             origin,
             given: Given {
-                host: params.host,
-                app: params.app,
+                host: params.host.as_deref().map(name),
+                app: params.app.as_deref().map(name),
                 time_field: params.time_field,
                 message_field: params.message_field,
             },
@@ -335,12 +335,6 @@ struct Reading {
     reference: Timestamp,
     given: Given,
     said: Said,
-}
-
-/// A name from a parameter, cut where it is longer than names are.
-fn name(text: &str) -> Arc<str> {
-    let end = text.floor_char_boundary(limits::NAME_BYTES_MAX);
-    text.get(..end).unwrap_or(text).into()
 }
 
 impl Reading {

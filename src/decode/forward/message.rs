@@ -73,6 +73,8 @@ struct Context<'a> {
     origin: &'a Origin,
     /// Resource and scope of the group that is open.
     group: Vec<Field>,
+    /// What they weighed in all records that got them, bytes.
+    group_bytes: usize,
     malformed_entries: u64,
 }
 
@@ -123,7 +125,13 @@ impl MessageReader {
         };
         let mut message = Message { signal: options.signal, ..Message::default() };
         if message.signal.is_none() {
-            let mut context = Context { received, origin, group: Vec::new(), malformed_entries: 0 };
+            let mut context = Context {
+                received,
+                origin,
+                group: Vec::new(),
+                group_bytes: 0,
+                malformed_entries: 0,
+            };
             let read = match (kind, record) {
                 (_, Some(record)) => {
                     let metadata = options.metadata;
@@ -145,6 +153,7 @@ impl MessageReader {
                 }
                 _ => Ok(()),
             };
+            check_groups(context.group_bytes)?;
             if let Err(fault) = read {
                 self.flat.take();
                 message.rejects.push(malformed(fault));
@@ -206,6 +215,10 @@ impl MessageReader {
                 }
             }
             records.push(self.entry(time, metadata, record, context)?);
+            context.group_bytes += context.group.iter().map(Field::weight).sum::<usize>();
+            if check_groups(context.group_bytes).is_err() {
+                break;
+            }
         }
         Ok(())
     }
@@ -339,6 +352,15 @@ fn check_count(entries: u64) -> Result<(), Reject> {
     if entries > MESSAGE_RECORDS_MAX as u64 {
         let detail = format!("{entries} entries, the limit is {MESSAGE_RECORDS_MAX}");
         return Err(Reject { reason: "too-many-entries", detail, can_continue: true });
+    }
+    Ok(())
+}
+
+/// Each record gets its own copy of what its group says, so that few bytes could become many.
+fn check_groups(bytes: usize) -> Result<(), Reject> {
+    if bytes > UNPACKED_BYTES_MAX {
+        let detail = format!("groups give more than {UNPACKED_BYTES_MAX} bytes to their records");
+        return Err(Reject { reason: "unpacks-too-large", detail, can_continue: true });
     }
     Ok(())
 }

@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_group_says_is_not_copied_without_end() {
+        let mut start = b"\x92\x92\xff\x80\x81\xa1r".to_vec();
+        put::write_str(&mut start, &"x".repeat(LINE_BYTES_MAX / 2)).unwrap();
+        let entries = |n: usize| [start.clone(), b"\x92\x92\x05\x80\x80".repeat(n)].concat();
+        let records = message(&packed(&entries(9), b"\x80")).records;
+        assert_eq!(records.len(), 9);
+        assert!(records.iter().all(|r| r.field("r").is_some()));
+        assert_eq!(reason(&packed(&entries(9_999), b"\x80")), ("unpacks-too-large", true));
+    }
+
+    #[test]
     fn what_is_no_map_is_kept_as_text() {
         let record = only(&with_record(b"\x92\x01\xa1x"));
         assert_eq!((record.message(), record.fields.len()), ("[1,\"x\"]", 0));
