@@ -5,6 +5,7 @@
 //! the table. Reading: the table at once, everything else when it is first asked for.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::column::{
@@ -322,6 +323,8 @@ pub(super) struct Open {
     around: OnceLock<Templates>,
     messages: OnceLock<Templates>,
     fields: OnceLock<Arc<SharedFields>>,
+    /// What of it all chunks share and was read weighs so much, bytes.
+    shared_bytes: AtomicUsize,
 }
 
 /// The file and where the body stands in it.
@@ -369,7 +372,15 @@ impl Open {
             around: OnceLock::new(),
             messages: OnceLock::new(),
             fields: OnceLock::new(),
+            shared_bytes: AtomicUsize::new(0),
         })
+    }
+
+    /// Bytes in memory now; grows as dictionaries and templates are read.
+    pub(super) fn weight(&self) -> usize {
+        self.metas.len() * size_of::<ChunkMeta>()
+            + self.sections.len() * size_of::<Section>()
+            + self.shared_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn chunks(&self) -> &[ChunkMeta] {
@@ -404,14 +415,19 @@ impl Open {
         cell: &'a OnceLock<T>,
         shared: Shared,
         take: impl FnOnce(&mut &[u8]) -> Read<T>,
+        weight: impl FnOnce(&T) -> usize,
     ) -> Result<&'a T> {
-        lazily(cell, || self.read(self.metas.len() * PARTS + shared as usize, take))
+        lazily(cell, || {
+            let read = self.read(self.metas.len() * PARTS + shared as usize, take)?;
+            self.shared_bytes.fetch_add(weight(&read), Ordering::Relaxed);
+            Ok(read)
+        })
     }
 
     fn dictionary(&self, shared: Shared) -> Result<&Arc<Texts>> {
         let missing = || Error::corrupt("a body", "no such dictionary");
         let cell = self.names.get(shared as usize).ok_or_else(missing)?;
-        self.shared(cell, shared, take_dictionary)
+        self.shared(cell, shared, take_dictionary, |texts| texts.weight())
     }
 }
 
@@ -604,7 +620,9 @@ impl ChunkRows {
 
     fn messages(&self) -> Result<&Rebuilt> {
         lazily(&self.messages, || {
-            let shared = self.body.shared(&self.body.messages, Shared::Message, Templates::take)?;
+            let cell = &self.body.messages;
+            let shared =
+                self.body.shared(cell, Shared::Message, Templates::take, Templates::weight)?;
             let times = self.times()?;
             self.part(Part::Message, |input| shared.rebuild(input, times, |_| None))
         })
@@ -612,7 +630,9 @@ impl ChunkRows {
 
     fn around(&self) -> Result<&Rebuilt> {
         lazily(&self.around, || {
-            let shared = self.body.shared(&self.body.around, Shared::Around, Templates::take)?;
+            let cell = &self.body.around;
+            let shared =
+                self.body.shared(cell, Shared::Around, Templates::take, Templates::weight)?;
             let (times, messages) = (self.times()?, self.messages()?);
             self.part(Part::Around, |input| shared.rebuild(input, times, |row| messages.get(row)))
         })
@@ -627,9 +647,9 @@ impl ChunkRows {
 
     fn chunk_fields(&self) -> Result<&ChunkFields> {
         lazily(&self.fields, || {
-            let shared = self.body.shared(&self.body.fields, Shared::Fields, |input| {
-                SharedFields::take(input).map(Arc::new)
-            })?;
+            let take = |input: &mut &[u8]| SharedFields::take(input).map(Arc::new);
+            let cell = &self.body.fields;
+            let shared = self.body.shared(cell, Shared::Fields, take, |fields| fields.weight())?;
             self.part(Part::Fields, |input| ChunkFields::take(input, shared, self.meta.rows))
         })
     }

@@ -7,6 +7,7 @@
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::column::{Column, Plan, Pool, Texts, take_column, take_dictionary};
@@ -502,6 +503,16 @@ impl SharedFields {
     }
 }
 
+impl SharedFields {
+    /// Bytes in memory, about.
+    pub(super) fn weight(&self) -> usize {
+        let entries: usize = self.shapes.iter().map(|shape| shape.len() * size_of::<Entry>()).sum();
+        let names: usize = self.names.iter().map(|name| 32 + name.len()).sum();
+        let pools: usize = self.pools.iter().map(|texts| texts.weight()).sum();
+        self.loose.weight() + entries + names + pools
+    }
+}
+
 fn take_entry(input: &mut &[u8], names: usize) -> Read<Entry> {
     let name = take_len(input, names.saturating_sub(1))?;
     let name = u32::try_from(name).map_err(|_| Damage("too many names"))?;
@@ -529,6 +540,8 @@ pub(super) struct ChunkFields {
     loose: Column,
     columns: Vec<Column>,
     built: Vec<OnceLock<Vec<Field>>>,
+    /// What is built weighs so much, bytes.
+    built_bytes: AtomicUsize,
 }
 
 impl ChunkFields {
@@ -565,7 +578,8 @@ impl ChunkFields {
             .collect();
         let built = std::iter::repeat_with(OnceLock::new).take(rows.len()).collect();
         let shared = Arc::clone(shared);
-        Ok(Self { shared, rows, firsts, places, loose, columns: columns?, built })
+        let built_bytes = AtomicUsize::new(0);
+        Ok(Self { shared, rows, firsts, places, loose, columns: columns?, built, built_bytes })
     }
 
     /// Does any value stand in a slot of this place?
@@ -604,7 +618,11 @@ impl ChunkFields {
             return Ok(fields);
         }
         let fields = self.build(row, slot)?;
-        Ok(cell.get_or_init(|| fields))
+        Ok(cell.get_or_init(|| {
+            let bytes = fields.iter().map(Field::weight).sum();
+            self.built_bytes.fetch_add(bytes, Ordering::Relaxed);
+            fields
+        }))
     }
 
     fn build<'s>(
@@ -645,7 +663,7 @@ impl ChunkFields {
     /// Bytes in memory, about.
     pub(super) fn weight(&self) -> usize {
         let columns: usize = self.columns.iter().map(Column::weight).sum();
-        let built: usize = self.built.iter().filter_map(OnceLock::get).map(|f| f.len() * 64).sum();
-        columns + self.places.len() * 4 + self.rows.len() * 48 + built
+        let built = self.built_bytes.load(Ordering::Relaxed);
+        columns + self.loose.weight() + self.places.len() * 4 + self.rows.len() * 48 + built
     }
 }

@@ -72,6 +72,11 @@ impl Body {
         self.0.chunks()
     }
 
+    /// Bytes in memory now; grows as what the chunks share is first asked for.
+    pub fn weight(&self) -> usize {
+        self.0.weight()
+    }
+
     /// Opens a chunk; columns are decoded when first asked for.
     pub fn chunk(&self, n: usize) -> Result<Arc<dyn Rows>> {
         Ok(Arc::new(body::ChunkRows::new(Arc::clone(&self.0), n)?))

@@ -553,6 +553,18 @@ pub(super) struct Rebuilt {
 }
 
 impl Templates {
+    /// Bytes in memory, about.
+    pub(super) fn weight(&self) -> usize {
+        let text = |piece: &Piece| if let Piece::Static(text) = piece { text.len() } else { 0 };
+        let pieces = self.templates.iter().flatten();
+        let pieces: usize = pieces.map(|piece| size_of::<Piece>() + text(piece)).sum();
+        let dictionaries = self.pools.iter().map(|pool| match pool {
+            PoolShape::Texts(texts) => texts.weight(),
+            PoolShape::Stamps(_) => 0,
+        });
+        pieces + dictionaries.sum::<usize>()
+    }
+
     /// Reads what the chunks share.
     pub(super) fn take(input: &mut &[u8]) -> Read<Self> {
         let count = take_len(input, POOLS_MAX + STAMP_POOLS_MAX)?;

@@ -236,3 +236,31 @@ fn the_document_says_what_the_program_does() {
         assert!(document.contains(&row), "FORMAT.md has no row: {row}");
     }
 }
+
+#[test]
+fn what_is_read_is_weighed() {
+    let text = |n: usize| format!("user {n} of group {} logged in from {}", n % 7, "x".repeat(500));
+    let like = small().remove(0).remove(0);
+    let record = |n: usize| Record {
+        id: n as u64 + 1,
+        line: Line::text(&text(n)),
+        fields: vec![Field { name: "n".into(), value: Value::str(n.to_string()) }],
+        ..(*like).clone()
+    };
+    let records: Vec<Arc<Record>> = (0..64).map(record).map(Arc::new).collect();
+    let encoded = encode(&[&records]);
+    let len = encoded.body.len() as u64;
+    let body = Body::open(Arc::new(Memory(encoded.body)), 0, len).unwrap();
+    let before = body.weight();
+    let chunk = body.chunk(0).unwrap();
+    let empty = chunk.weight();
+    chunk.message(0).unwrap();
+    assert!(body.weight() > before + 500, "the template that all lines share");
+    assert!(chunk.weight() > empty + 64 * 500, "all messages");
+    let read = chunk.weight();
+    chunk.fields(0).unwrap();
+    chunk.fields(1).unwrap();
+    let two = chunk.weight();
+    chunk.fields(1).unwrap();
+    assert!(two > read && chunk.weight() == two, "fields, each once");
+}

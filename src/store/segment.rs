@@ -358,7 +358,7 @@ impl Open {
 
     /// Bytes in memory.
     pub(super) fn weight(&self) -> usize {
-        OPEN_WEIGHT + self.meta.chunks.len() * size_of::<ChunkMeta>() * 2
+        OPEN_WEIGHT + self.meta.chunks.len() * size_of::<ChunkMeta>() + self.body.weight()
     }
 }
 
