@@ -115,9 +115,13 @@ impl Error {
         Self::Corrupt { place: place.into(), what: what.into() }
     }
 
-    /// Is it the disk that has no room (ENOSPC, EDQUOT)?
+    /// Is it the disk that has no room (ENOSPC, EDQUOT), or may a file not grow (EFBIG)?
     pub fn is_disk_full(&self) -> bool {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(
+            self,
+            Self::Io { source, .. }
+                if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+        )
     }
 }

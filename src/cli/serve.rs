@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -146,6 +146,9 @@ impl Signals {
     fn new() -> Result<Self> {
         let listen = |kind| signal(kind).map_err(|e| Error::io("listen for", "signals", e));
         let interrupt = listen(SignalKind::interrupt())?;
+        // Beyond a limit of file sizes (`ulimit -f`) this would end the process. Once it is listened
+        // for, the write fails instead, and is told as a full disk.
+        drop(listen(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
         Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
     }
 
@@ -220,15 +223,21 @@ async fn tell_losses(metrics: Arc<Metrics>) {
         let kernel = metrics.total(Counter::UdpKernelDrops);
         let lost = metrics.total(Counter::Dropped) + kernel;
         if lost > told {
-            let reasons = metrics.each(Counter::Dropped);
-            tracing::warn!(
-                records = lost - told,
-                "records were lost: {} datagrams by the kernel and {reasons:?} since the start",
-                kernel
-            );
+            let why = losses(&metrics.each(Counter::Dropped), kernel);
+            tracing::warn!("{} records were lost; since the start {why}", lost - told);
             told = lost;
         }
     }
+}
+
+/// What was lost, in words: `18 of syslog (disk-full), 3 datagrams in the kernel's buffer`.
+fn losses(dropped: &[(Vec<String>, u64)], kernel: u64) -> String {
+    let told = dropped.iter().map(|(labels, n)| match labels.as_slice() {
+        [listener, reason] => format!("{n} of {listener} ({reason})"),
+        labels => format!("{n} of {}", labels.join(" ")),
+    });
+    let kernel = (kernel > 0).then(|| format!("{kernel} datagrams in the kernel's buffer"));
+    told.chain(kernel).collect::<Vec<_>>().join(", ")
 }
 
 /// The shop of `shirabe demo`, on a thread of its own; it ends when what this returns is dropped.
@@ -243,4 +252,19 @@ fn start_demo(
     let told = snapshot.chunks().iter().map(|c| c.meta().max_time).max().unwrap_or(Timestamp::MIN);
     std::thread::spawn(move || demo::tell(to, told, &*clock, &stopped));
     Some(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_in_words() {
+        let of = |listener: &str, n| (vec![listener.to_owned(), "disk-full".to_owned()], n);
+        assert_eq!(losses(&[of("syslog", 18)], 0), "18 of syslog (disk-full)");
+        assert_eq!(
+            losses(&[of("syslog", 1), of("own-log", 2)], 3),
+            "1 of syslog (disk-full), 2 of own-log (disk-full), 3 datagrams in the kernel's buffer"
+        );
+    }
 }

@@ -171,6 +171,16 @@ impl Writer {
         // Where it cannot be measured, writing will tell.
         let free = self.shared.disk.free_bytes(&self.shared.dirs.data).unwrap_or(u64::MAX);
         if free < self.shared.free_floor_bytes {
+            let mut state = self.shared.state();
+            if state.full_at.is_none() {
+                tracing::warn!(
+                    free,
+                    floor = self.shared.free_floor_bytes,
+                    "the disk is nearly full: nothing is accepted until it has room"
+                );
+            }
+            state.full_at = Some(free);
+            drop(state);
             return Err(Refuse::Busy(Refusal::DiskFull));
         }
         Ok(())
@@ -184,7 +194,9 @@ impl Writer {
         if let Some((seq, bytes)) = grown {
             state.live.note_log(LogFile { seq, damaged: false });
             *state.log_bytes.entry(seq).or_default() += bytes;
-            state.full_at = None;
+            if state.full_at.take().is_some() {
+                tracing::info!("the disk has room again");
+            }
             state.shown = None;
         }
         if state.live.weight >= self.shared.live_bytes_max && state.frozen.len() < FROZEN_PARTS_MAX

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use tokio_rustls::rustls::crypto::ring;
@@ -624,6 +625,29 @@ fn idle_and_slow_clients_cost_only_themselves() {
     drop((idle, idle_forward, slow_forward));
     wait_metric(&server, "shirabe_rejected_total{listener=\"forward\",reason=\"cut-message\"}", 1);
     assert_alive(&server, "after");
+}
+
+/// As `ulimit -f` does, but of the server alone, and it can be lifted.
+fn limit_file_sizes(server: &Server, bytes: Option<u64>) {
+    let pid = i32::try_from(server.child.id()).ok().and_then(Pid::from_raw);
+    let old = getrlimit(Resource::Fsize);
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: old.maximum })
+        .expect("limit the server's files");
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_a_full_disk() {
+    let server = Server::start();
+    let line = |text: &str| server.post("/api/v1/ingest", "text/plain", text.as_bytes());
+    assert_eq!(line("before").0, 200);
+    limit_file_sizes(&server, Some(1 << 10));
+    let large = "x".repeat(10_000);
+    let (status, problem) = line(&large);
+    assert_eq!((status, &problem["detail"]), (503, &json!("not accepted: the disk is full")));
+    assert_eq!(server.count("before"), 1);
+    limit_file_sizes(&server, None);
+    assert_eq!(line("after").0, 200);
+    assert_eq!((server.count("after"), server.count("xxx")), (1, 0));
 }
 
 #[test]
