@@ -76,18 +76,19 @@ const NAMES: usize = Shared::Tag as usize + 1;
 /// Sections that the chunks share.
 pub(super) const SHARED: usize = Shared::Fields as usize + 1;
 
-/// Encodes the records of one segment; see [`super::encode`].
-pub(super) fn encode(chunks: &[&[Arc<Record>]]) -> Encoded {
+/// Encodes the records of one segment; see [`super::encode`] and
+/// [`super::encode_whole`].
+pub(super) fn encode(chunks: &[&[Arc<Record>]], keep_whole: bool) -> Encoded {
     let chunks: Vec<&[Arc<Record>]> = chunks.iter().copied().filter(|c| !c.is_empty()).collect();
     let mut pools: [Pool; NAMES] = Default::default();
-    let (mut around, mut messages) = (Lines::default(), Lines::default());
+    let (mut around, mut messages) = (Lines::new(keep_whole), Lines::new(keep_whole));
     for (n, record) in numbered(&chunks) {
         gather(record, n, &mut pools);
         around.push(n, record.line.raw(), record.line.span(), record.time);
         messages.push(n, record.message().as_bytes(), None, record.time);
     }
     let (around, messages) = (around.file(), messages.file());
-    let mut shapes = Shapes::new(&around, &messages);
+    let mut shapes = Shapes::new(&around, &messages, keep_whole);
     for (n, records) in chunks.iter().enumerate() {
         for (row, record) in records.iter().enumerate() {
             shapes.push(n, row, record);

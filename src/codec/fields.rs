@@ -152,12 +152,15 @@ pub(super) struct Shapes<'a> {
     /// For each chunk the shapes of its rows.
     rows: Vec<Vec<u32>>,
     text: Vec<u8>,
+    /// All fields are kept as bytes.
+    keep_whole: bool,
 }
 
 impl<'a> Shapes<'a> {
-    /// With the texts of the same records, already filed.
-    pub(super) fn new(around: &'a Filed<'a>, messages: &'a Filed<'a>) -> Self {
+    /// With the texts of the same records, already filed; `keep_whole`: no fields have a shape.
+    pub(super) fn new(around: &'a Filed<'a>, messages: &'a Filed<'a>, keep_whole: bool) -> Self {
         Self {
+            keep_whole,
             around,
             messages,
             names: Vec::new(),
@@ -203,7 +206,7 @@ impl<'a> Shapes<'a> {
     /// The shape of these fields; `None` where they have none.
     fn shape(&mut self, chunk: usize, row: usize, fields: &[Field]) -> Option<u32> {
         let keepable = |value: &Value| !matches!(value, Value::Float(x) if !x.is_finite());
-        if !fields.iter().all(|field| keepable(&field.value)) {
+        if self.keep_whole || !fields.iter().all(|field| keepable(&field.value)) {
             return None;
         }
         let names: Option<Vec<(u32, Kind)>> = fields

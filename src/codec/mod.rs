@@ -54,7 +54,13 @@ pub struct Encoded {
 ///
 /// A chunk has at most [`crate::base::limits::CHUNK_ROWS_MAX`] rows; empty ones are left out.
 pub fn encode(chunks: &[&[Arc<Record>]]) -> Encoded {
-    body::encode(chunks)
+    body::encode(chunks, false)
+}
+
+/// The same in the simplest way, large: texts are kept whole, and fields as bytes. For records
+/// that [`encode`] cannot take, which would be a fault of its own, and must not cost them.
+pub fn encode_whole(chunks: &[&[Arc<Record>]]) -> Encoded {
+    body::encode(chunks, true)
 }
 
 /// Reads what [`encode`] wrote.

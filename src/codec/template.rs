@@ -117,9 +117,16 @@ pub(super) struct Lines<'a> {
     key_bytes: usize,
     chunks: Vec<Vec<Row<'a>>>,
     slots: Vec<(u32, u32)>,
+    /// No text is cut.
+    keep_whole: bool,
 }
 
 impl<'a> Lines<'a> {
+    /// None yet; such as are all to be kept whole, or not.
+    pub(super) fn new(keep_whole: bool) -> Self {
+        Self { keep_whole, ..Self::default() }
+    }
+
     /// Adds the next text of a chunk; what stands in the hole is not part of it.
     pub(super) fn push(
         &mut self,
@@ -143,7 +150,10 @@ impl<'a> Lines<'a> {
 
     /// The draft of a text; `None` where it is to be kept whole.
     fn cut(&mut self, text: &[u8], hole: Option<(usize, usize)>) -> Option<u32> {
-        if memchr::memchr(MARK, text).is_some() || u32::try_from(text.len()).is_err() {
+        if self.keep_whole
+            || memchr::memchr(MARK, text).is_some()
+            || u32::try_from(text.len()).is_err()
+        {
             return None;
         }
         self.cuts.clear();

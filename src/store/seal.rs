@@ -6,20 +6,21 @@
 //! files; the log holds everything until then. *Invariant:* the only one who writes the catalogue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::base::error::{Error, Refusal, Result};
 use crate::base::limits::{CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, LATE_ARRIVAL_S, SEAL_RETRY_S};
-use crate::base::machine::TEMP_SUFFIX;
+use crate::base::machine::{Disk, TEMP_SUFFIX};
 use crate::base::metrics::Counter;
 use crate::base::record::Record;
 use crate::base::time::Timestamp;
+use crate::codec;
 use crate::store::catalog::Catalog;
 use crate::store::live::{LogFile, Part};
 use crate::store::open::free_name;
-use crate::store::segment::{self, Open, Segment, SegmentMeta};
+use crate::store::segment::{self, Encode, Open, Segment, SegmentMeta};
 use crate::store::sources::Sources;
 use crate::store::{Shared, log};
 
@@ -52,7 +53,11 @@ impl Sealer {
     pub(super) fn run(mut self) {
         while let Some(job) = self.next_job() {
             match job {
-                Job::Look(number) => self.look(number),
+                Job::Look(number) => {
+                    if catch_unwind(AssertUnwindSafe(|| self.look(number))).is_err() {
+                        tracing::error!(number, "looking at a damaged segment panicked");
+                    }
+                }
                 Job::Seal(part) => {
                     let sealed = catch_unwind(AssertUnwindSafe(|| self.seal(&part)));
                     let sealed = sealed.unwrap_or_else(|_| {
@@ -183,13 +188,8 @@ impl Sealer {
             disk.create_dir_all(dir)?;
         }
         let chunks = chunks_of(run);
-        let written = segment::write(disk, &temp, number, &day, &chunks)
-            .and_then(|w| segment::check_written(disk, &temp, &w.0, &chunks).map(|()| w));
-        if written.is_err() {
-            // Its room may be what is missing.
-            drop(disk.remove(&temp));
-        }
-        let written = written?;
+        let ways = [codec::encode, codec::encode_whole];
+        let written = write_in_some_way(disk, &temp, number, &day, &chunks, &ways)?;
         self.leftovers.push(path.clone());
         self.shared.disk.rename(&temp, &path)?;
         Ok(written)
@@ -294,6 +294,39 @@ impl Sealer {
     }
 }
 
+/// Writes and checks a file in the first of the ways that goes well. A fault in one of them is no
+/// reason to keep the records in memory and the senders waiting for ever.
+fn write_in_some_way(
+    disk: &dyn Disk,
+    path: &Path,
+    number: u64,
+    day: &str,
+    chunks: &[&[Arc<Record>]],
+    ways: &[Encode],
+) -> Result<(SegmentMeta, Sources)> {
+    let mut last = Error::corrupt("the live part", "there is no way to encode it");
+    for encode in ways {
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            let written = segment::write(disk, path, number, day, chunks, *encode)?;
+            segment::check_written(disk, path, &written.0, chunks)?;
+            Ok(written)
+        }));
+        let error = match written {
+            Ok(Ok(written)) => return Ok(written),
+            Ok(Err(error)) => error,
+            Err(_) => Error::corrupt("the live part", "encoding it panicked"),
+        };
+        // Its room may be what is missing.
+        drop(disk.remove(path));
+        if !matches!(error, Error::Corrupt { .. }) {
+            return Err(error);
+        }
+        tracing::error!(%error, "records could not be encoded: this is a fault of the program");
+        last = error;
+    }
+    Err(last)
+}
+
 /// Sums what the segments themselves say; one that cannot be read is left out.
 pub(super) fn sources_of(segments: &[Arc<Segment>]) -> Sources {
     let mut sources = Sources::default();
@@ -357,4 +390,28 @@ fn chunks_of(run: &[Arc<Record>]) -> Vec<&[Arc<Record>]> {
         rest = after;
     }
     chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::sim::{Faults, SimDisk};
+    use crate::store::tests::record;
+
+    #[test]
+    fn what_one_way_cannot_encode_another_does() {
+        let disk = SimDisk::new(Faults::default());
+        disk.create_dir_all(Path::new("/d")).unwrap();
+        let path = Path::new("/d/1.seg");
+        let records: Vec<Arc<Record>> =
+            (1..50).map(|id| Arc::new(Record { id, ..record(&format!("user {id}")) })).collect();
+        let write =
+            |ways: &[Encode]| write_in_some_way(&disk, path, 1, "2026-03-01", &[&records], ways);
+        let panics: Encode = |_| panic!("as a fault would");
+        let forgets: Encode = |chunks| codec::encode(&[&chunks[0][1..]]);
+        assert!(matches!(write(&[panics, forgets]), Err(Error::Corrupt { .. })));
+        assert_eq!(disk.paths(), [] as [PathBuf; 0]);
+        let (meta, _) = write(&[panics, forgets, codec::encode_whole]).unwrap();
+        assert_eq!((meta.records(), meta.last_id()), (49, 49));
+    }
 }

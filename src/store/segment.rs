@@ -151,6 +151,9 @@ pub(super) fn is_day(text: &str) -> bool {
         })
 }
 
+/// A way to encode records: [`codec::encode`] or [`codec::encode_whole`].
+pub(super) type Encode = fn(&[&[Arc<Record>]]) -> codec::Encoded;
+
 /// Encodes records (one slice a chunk, ids rising) into a file at `path`, synced.
 pub(super) fn write(
     disk: &dyn Disk,
@@ -158,6 +161,7 @@ pub(super) fn write(
     number: u64,
     day: &str,
     chunks: &[&[Arc<Record>]],
+    encode: Encode,
 ) -> Result<(SegmentMeta, Sources)> {
     let mut sources = Sources::default();
     for record in chunks.iter().copied().flatten() {
@@ -165,7 +169,7 @@ pub(super) fn write(
     }
     let mut listed = Vec::new();
     sources.put(&mut listed);
-    let encoded = codec::encode(chunks);
+    let encoded = encode(chunks);
     let words: &[BTreeSet<String>] = &encoded.words;
     let sections = [
         (Kind::Body, encoded.body),

@@ -27,7 +27,7 @@ fn via() -> Arc<Via> {
     })
 }
 
-fn record(text: &str) -> Record {
+pub(super) fn record(text: &str) -> Record {
     record_at(text, START)
 }
 
