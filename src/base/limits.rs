@@ -271,6 +271,13 @@ pub const TAIL_PIECE_BYTES: usize = 256 << 10;
 /// with the token anyway.
 pub const COOKIE_SECONDS_MAX: u32 = 31_536_000;
 
+/// Different wrong tokens that one address may show in a minute; then 429 until it is over, also
+/// for the right one. Enough for a person who mistypes, too few to search with.
+pub const GUESSES_A_MINUTE_MAX: u32 = 30;
+
+/// Addresses whose wrong tokens are counted at once; those of further ones are not, for a minute.
+pub const GUESSERS_KNOWN_MAX: usize = 4_096;
+
 /// Largest head of an HTTP request, bytes; beyond it 431. Holds the longest query, every byte of
 /// it escaped, and a browser's cookies.
 pub const HTTP_HEAD_BYTES_MAX: usize = 128 << 10;

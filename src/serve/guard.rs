@@ -7,8 +7,9 @@
 //! the token may be used, and it dies with the token.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use axum::extract::{Request, State as Extract};
+use axum::extract::{ConnectInfo, Request, State as Extract};
 use axum::http::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderName,
     ORIGIN, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
@@ -24,6 +25,7 @@ use crate::base::limits::COOKIE_SECONDS_MAX;
 use crate::base::metrics::Counter;
 use crate::config::{Auth, AuthMode};
 use crate::reply::Problem;
+use crate::serve::guesses::Guesses;
 use crate::serve::{State, login};
 
 /// What every page may load: its own scripts, styles and pictures, nothing inline, nothing foreign.
@@ -40,6 +42,21 @@ pub struct Guard {
     door: Door,
     /// Its name bears the port: cookies are shared by all ports of a host.
     cookie: String,
+    guesses: Guesses,
+}
+
+/// Who shows a token, and when on the monotonic clock; no address where there is no connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visit {
+    address: Option<IpAddr>,
+    at: Duration,
+}
+
+impl Visit {
+    /// Over this connection, now.
+    pub(crate) fn now(state: &State, connection: Option<&ConnectInfo<SocketAddr>>) -> Self {
+        Self { address: connection.map(|c| c.0.ip()), at: state.clock.monotonic() }
+    }
 }
 
 /// What is asked of who comes in.
@@ -69,7 +86,8 @@ impl Guard {
             (AuthMode::Token, None) => Door::Shut,
         };
         let hosts = hosts.iter().map(|h| h.to_ascii_lowercase()).collect();
-        Self { loopback, hosts, door, cookie: format!("shirabe_{}", http.port()) }
+        let cookie = format!("shirabe_{}", http.port());
+        Self { loopback, hosts, door, cookie, guesses: Guesses::default() }
     }
 
     /// 403 for a request that a foreign page made, or that came by a name that is not ours.
@@ -122,30 +140,57 @@ impl Guard {
     }
 
     /// What a browser gets for the token: a `Set-Cookie` value; `None` for a wrong token, or where
-    /// none is asked for.
-    pub(crate) fn cookie_for(&self, token: &str) -> Option<String> {
-        let Door::Token(key) = &self.door else { return None };
-        key.is(token).then(|| {
+    /// none is asked for. 429 for who has guessed too often.
+    pub(crate) fn cookie_for(&self, token: &str, visit: Visit) -> Result<Option<String>, Problem> {
+        let Door::Token(key) = &self.door else { return Ok(None) };
+        let is_right = self.try_out(&[token], visit, || key.is(token))?;
+        Ok(is_right.then(|| {
             format!(
                 "{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_SECONDS_MAX}",
                 self.cookie, key.cookie
             )
+        }))
+    }
+
+    /// May this request in? 429 for who has guessed too often.
+    pub(crate) fn lets_in(&self, headers: &HeaderMap, visit: Visit) -> Result<bool, Problem> {
+        let key = match &self.door {
+            Door::Open => return Ok(true),
+            Door::Shut => return Ok(false),
+            Door::Token(key) => key,
+        };
+        let token = bearer(headers);
+        let shown: Vec<&str> = token.into_iter().chain(self.cookies(headers)).collect();
+        self.try_out(&shown, visit, || {
+            token.is_some_and(|token| key.is(token))
+                || self.cookies(headers).any(|cookie| key.is_cookie(cookie))
         })
     }
 
-    /// May this request in?
-    pub(crate) fn lets_in(&self, headers: &HeaderMap) -> bool {
-        match &self.door {
-            Door::Open => true,
-            Door::Shut => false,
-            Door::Token(key) => {
-                bearer(headers).is_some_and(|token| key.is(token))
-                    || self.cookies(headers).any(|cookie| key.is_cookie(cookie))
-            }
+    /// Asks whether one of what was shown is right, and counts where none is.
+    fn try_out(
+        &self,
+        shown: &[&str],
+        visit: Visit,
+        is_right: impl FnOnce() -> bool,
+    ) -> Result<bool, Problem> {
+        let Some(address) = visit.address else { return Ok(is_right()) };
+        if shown.is_empty() {
+            return Ok(false);
         }
+        if let Some(wait) = self.guesses.wait(address, visit.at) {
+            let detail = "too many wrong tokens came from this address: wait a minute";
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds));
+        }
+        let is_right = is_right();
+        if !is_right {
+            shown.iter().for_each(|token| self.guesses.wrong(address, token, visit.at));
+        }
+        Ok(is_right)
     }
 
-    /// Values of our cookie.
+    /// Values of our cookie: a browser has one, or two where a proxy had another path.
     fn cookies<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
         headers
             .get_all(COOKIE)
@@ -155,6 +200,7 @@ impl Guard {
             .filter_map(|pair| pair.trim().split_once('='))
             .filter(|(name, _)| *name == self.cookie)
             .map(|(_, value)| value)
+            .take(2)
     }
 }
 
@@ -226,8 +272,13 @@ pub async fn check(Extract(state): Extract<State>, request: Request, next: Next)
     if let Err(problem) = guard.check_source(request.headers(), request.uri()) {
         return problem.into_response();
     }
-    if is_open(request.uri().path()) || guard.lets_in(request.headers()) {
+    if is_open(request.uri().path()) {
         return next.run(request).await;
+    }
+    match guard.lets_in(request.headers(), Visit::now(&state, request.extensions().get())) {
+        Ok(true) => return next.run(request).await,
+        Ok(false) => {}
+        Err(problem) => return problem.into_response(),
     }
     if is_page(&request) {
         return login::ask_first(request.uri());
@@ -277,6 +328,11 @@ mod tests {
             headers.append(*name, value.parse().expect("a header"));
         }
         headers
+    }
+
+    /// Where there is no connection nothing is counted.
+    fn nowhere() -> Visit {
+        Visit { address: None, at: Duration::ZERO }
     }
 
     #[track_caller]
@@ -351,14 +407,17 @@ mod tests {
     #[test]
     fn the_token_opens_as_header_or_cookie() {
         let guard = guard("10.0.0.1:8514", AuthMode::Token, Some("s3cret 調"));
-        let lets_in = |pairs: &[(&'static str, &str)]| guard.lets_in(&headers(pairs));
+        let lets_in = |pairs: &[(&'static str, &str)]| {
+            guard.lets_in(&headers(pairs), nowhere()).expect("no guesses are counted")
+        };
         assert!(!lets_in(&[]));
         assert!(!lets_in(&[("authorization", "Bearer nope")]));
         assert!(!lets_in(&[("authorization", "Basic s3cret")]));
         assert!(!lets_in(&[("authorization", "Bearer")]));
         assert!(lets_in(&[("authorization", "bearer  s3cret 調")]));
-        assert_eq!(guard.cookie_for("nope"), None);
-        let set = guard.cookie_for("s3cret 調").expect("a cookie");
+        let cookie_for = |token| guard.cookie_for(token, nowhere()).expect("nor here");
+        assert_eq!(cookie_for("nope"), None);
+        let set = cookie_for("s3cret 調").expect("a cookie");
         assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000"), "{set}");
         assert!(!set.contains("s3cret"), "{set}");
         let pair = set.split(';').next().expect("a pair");
@@ -369,8 +428,35 @@ mod tests {
     }
 
     #[test]
+    fn who_guesses_too_often_waits_whatever_the_way() {
+        let guard = guard("10.0.0.1:8514", AuthMode::Token, Some("right"));
+        let visit = |at| Visit { address: Some([10, 0, 0, 9].into()), at: Duration::from_secs(at) };
+        let token = |token: &str| headers(&[("authorization", &format!("Bearer {token}"))]);
+        let cookie = |n: u32| headers(&[("cookie", &format!("shirabe_8514={n}"))]);
+        for n in 0..crate::base::limits::GUESSES_A_MINUTE_MAX {
+            let asked = match n % 3 {
+                0 => guard.lets_in(&token(&n.to_string()), visit(1)),
+                1 => guard.lets_in(&cookie(n), visit(1)),
+                _ => guard.cookie_for(&n.to_string(), visit(1)).map(|c| c.is_some()),
+            };
+            assert_eq!(asked, Ok(false), "{n}");
+            // Who shows nothing guesses nothing.
+            assert_eq!(guard.lets_in(&HeaderMap::new(), visit(1)), Ok(false));
+        }
+        let late = guard.lets_in(&token("right"), visit(2)).expect_err("too often");
+        assert_eq!(late.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(guard.cookie_for("right", visit(2)).is_err());
+        assert_eq!(guard.lets_in(&HeaderMap::new(), visit(2)), Ok(false));
+        assert_eq!(guard.lets_in(&token("right"), visit(61)), Ok(true));
+        let other = Visit { address: Some([10, 0, 0, 8].into()), ..visit(2) };
+        assert_eq!(guard.lets_in(&token("right"), other), Ok(true));
+    }
+
+    #[test]
     fn doors() {
-        let open = |http, mode, token| guard(http, mode, token).lets_in(&HeaderMap::new());
+        let open = |http, mode, token| {
+            guard(http, mode, token).lets_in(&HeaderMap::new(), nowhere()) == Ok(true)
+        };
         assert!(open("127.0.0.1:1", AuthMode::Token, None));
         assert!(open("[::1]:1", AuthMode::Token, None));
         assert!(!open("127.0.0.1:1", AuthMode::Token, Some("t")));

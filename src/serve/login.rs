@@ -5,21 +5,23 @@
 //! without a cookie answers with a document that leads to `/login` by itself: that step is ours,
 //! bears the cookie, and goes straight on to where the link pointed.
 
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 
-use axum::Router;
-use axum::extract::State as Extract;
+use axum::extract::{ConnectInfo, State as Extract};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::reply::Problem;
+use crate::serve::guard::Visit;
 use crate::serve::params::Params;
 use crate::serve::{State, pages};
 
@@ -54,24 +56,39 @@ pub(crate) fn ask_first(uri: &Uri) -> Response {
     response
 }
 
-async fn show(Extract(state): Extract<State>, headers: HeaderMap, params: Params) -> Response {
+/// The connection; there is none where no socket is.
+type Connection = Option<Extension<ConnectInfo<SocketAddr>>>;
+
+async fn show(
+    Extract(state): Extract<State>,
+    connection: Connection,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
     let next = way_on(&params);
-    if state.guard().lets_in(&headers) {
-        return see_other(next);
+    let visit = Visit::now(&state, connection.as_deref());
+    if state.guard().lets_in(&headers, visit)? {
+        return Ok(see_other(next));
     }
-    pages::login(&state, &headers, StatusCode::OK, next)
+    Ok(pages::login(&state, &headers, StatusCode::OK, next))
 }
 
-async fn enter(Extract(state): Extract<State>, headers: HeaderMap, params: Params) -> Response {
+async fn enter(
+    Extract(state): Extract<State>,
+    connection: Connection,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
     let next = way_on(&params);
     let token = params.get("token").unwrap_or_default().trim();
-    let cookie = state.guard().cookie_for(token).and_then(|c| HeaderValue::try_from(c).ok());
-    let Some(cookie) = cookie else {
-        return pages::login(&state, &headers, StatusCode::FORBIDDEN, next);
+    let visit = Visit::now(&state, connection.as_deref());
+    let cookie = state.guard().cookie_for(token, visit)?;
+    let Some(cookie) = cookie.and_then(|c| HeaderValue::try_from(c).ok()) else {
+        return Ok(pages::login(&state, &headers, StatusCode::FORBIDDEN, next));
     };
     let mut response = see_other(next);
     response.headers_mut().insert(SET_COOKIE, cookie);
-    response
+    Ok(response)
 }
 
 /// `next`, where it is an address of ours; else the first page.

@@ -12,6 +12,7 @@
 //! | `accept` | connections: how many, how long, and their end |
 //! | `params` | the parameters of a call, from its address or its form |
 //! | `guard` | who may ask: origin, host, token |
+//! | `guesses` | wrong tokens, counted by address |
 //! | `login` | the form that asks a browser for the token, once |
 //! | `search` | search, count, histogram |
 //! | `records` | records by id, their bytes |
@@ -24,6 +25,7 @@
 mod accept;
 pub mod admin;
 pub mod guard;
+mod guesses;
 pub mod login;
 pub mod pages;
 pub mod params;
