@@ -208,7 +208,8 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// Records by (time, id); `range` is intersected with the query's own.
+/// Records by (time, id); `range` is intersected with the query's own. A page ends early where its
+/// records weigh `limits::ANSWER_BYTES_MAX`; its cursor then goes on from there.
 pub fn search(
     snapshot: &Snapshot,
     query: &Query,

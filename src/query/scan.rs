@@ -12,6 +12,7 @@ use super::field::Keys;
 use super::plan::{self, Need};
 use super::{Answer, Budget, Cursor, Explain, Order, Page, Query};
 use crate::base::error::Result;
+use crate::base::limits;
 use crate::base::record::Record;
 use crate::base::time::{TimeRange, Timestamp};
 use crate::codec::{ChunkMeta, Rows};
@@ -19,6 +20,9 @@ use crate::store::{Chunk, Snapshot};
 
 /// Rows between two looks at the clock; few, since a row may be of a mebibyte.
 const TICK_ROWS: u64 = 256;
+
+/// Records of a page that are read at once: a page of huge ones is cut before all are in memory.
+const FETCH_RECORDS: usize = 64;
 
 /// Most threads of one query, so that others and the intake have cores too.
 const THREADS_MAX: usize = 8;
@@ -265,7 +269,11 @@ pub(super) fn search(
         let side = if order == Order::Asc { "before" } else { "after" };
         format!("{}: complete {side} {}", meter.why(), time_of(order, at))
     });
-    let records = plan.fetch(&hits)?;
+    let records = plan.fetch(&hits, limits::ANSWER_BYTES_MAX)?;
+    if records.len() < hits.len() {
+        let last = records.len().checked_sub(1).and_then(|n| hits.get(n));
+        next = last.map(|hit| cursor_at(order, hit.key, last_id));
+    }
     Ok(Answer { value: Page { records, next }, partial, explain: plan.explain })
 }
 
@@ -388,8 +396,24 @@ impl Plan {
         Ok(found)
     }
 
+    /// The records of hits, as many of them as weigh `bytes_max`, but one at least.
+    fn fetch(&self, hits: &[Hit], bytes_max: usize) -> Result<Vec<Arc<Record>>> {
+        let mut records = Vec::with_capacity(hits.len());
+        let mut bytes = 0;
+        for hits in hits.chunks(FETCH_RECORDS) {
+            for record in self.fetch_all(hits)? {
+                bytes += record.weight();
+                if bytes > bytes_max && !records.is_empty() {
+                    return Ok(records);
+                }
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
     /// The records of hits, each chunk opened once.
-    fn fetch(&self, hits: &[Hit]) -> Result<Vec<Arc<Record>>> {
+    fn fetch_all(&self, hits: &[Hit]) -> Result<Vec<Arc<Record>>> {
         let mut places: Vec<(usize, usize, usize)> =
             hits.iter().enumerate().map(|(n, hit)| (hit.chunk, hit.row, n)).collect();
         places.sort_unstable();

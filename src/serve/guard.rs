@@ -185,7 +185,9 @@ impl Guard {
         }
         let is_right = is_right();
         if !is_right {
-            shown.iter().for_each(|token| self.guesses.wrong(address, token, visit.at));
+            for token in shown {
+                self.guesses.wrong(address, token, visit.at);
+            }
         }
         Ok(is_right)
     }

@@ -25,6 +25,8 @@ mod rows;
 mod senders;
 mod words;
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Router;
 use axum::body::Body;
@@ -41,6 +43,7 @@ use crate::base::time::Zone;
 use crate::reply::Problem;
 use crate::serve::State;
 use crate::serve::params::Params;
+use crate::store::Source;
 
 use address::Address;
 use assets::{ASSETS, Assets};
@@ -288,22 +291,36 @@ async fn viewer(
 ) -> Result<Response, Problem> {
     let address = Address::from_params(&params);
     let reader = Reader::new(&state, &address, &headers)?;
-    if address.q.is_empty() && nothing_arrived(&state) {
-        return Ok(first(&state, &reader, &address, &headers));
+    if address.q.is_empty()
+        && let Some(own) = only_own(&state).await?
+    {
+        return Ok(first(&state, &reader, &address, &headers, own));
     }
     let (status, page) = found::viewer(&state, address, &reader).await?;
     Ok(reader.answer(status, &page))
 }
 
-/// Is there nothing but, at most, what we say of ourselves?
-fn nothing_arrived(state: &State) -> bool {
-    let records = state.store.status().records;
-    records == 0
-        || (records < OWN_LINES_MAX
-            && state.store.sources().iter().all(|source| &*source.app == OWN_APP))
+/// How many lines there are where all are, at most, what we say of ourselves.
+async fn only_own(state: &State) -> Result<Option<u64>, Problem> {
+    let store = Arc::clone(&state.store);
+    state
+        .ask(move |_, _| {
+            let records = store.status().records;
+            let is_own = |source: &Source| &*source.app == OWN_APP;
+            let only =
+                records == 0 || (records < OWN_LINES_MAX && store.sources().iter().all(is_own));
+            Ok(only.then_some(records))
+        })
+        .await
 }
 
-fn first(state: &State, reader: &Reader, address: &Address, headers: &HeaderMap) -> Response {
+fn first(
+    state: &State,
+    reader: &Reader,
+    address: &Address,
+    headers: &HeaderMap,
+    own: u64,
+) -> Response {
     let l = reader.l;
     let reach = senders::Reach {
         http: state.http,
@@ -315,7 +332,7 @@ fn first(state: &State, reader: &Reader, address: &Address, headers: &HeaderMap)
         places: senders::places(&state.bound, &reach, l),
         snippets: senders::snippets(&state.bound, &reach),
         near: senders::near(&state.bound),
-        own: state.store.status().records,
+        own,
         lang_href: address.speaking(l.t("ja", "en")).href(),
     };
     reader.answer(StatusCode::OK, &page)

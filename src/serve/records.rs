@@ -12,7 +12,8 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 
-use crate::base::limits::SEARCH_LIMIT_MAX;
+use crate::base::error::Error;
+use crate::base::limits::{ANSWER_BYTES_MAX, SEARCH_LIMIT_MAX};
 use crate::base::record::Record;
 use crate::query::{Answer, Explain};
 use crate::reply::Problem;
@@ -98,9 +99,18 @@ async fn many(Extract(state): Extract<State>, params: Params) -> Result<Response
         .ask(move |snapshot, _| {
             let mut records = Vec::new();
             let mut missing = Vec::new();
+            let mut bytes = 0;
             for id in ids {
                 match snapshot.record(id)? {
-                    Some(record) => records.push(record),
+                    Some(record) => {
+                        bytes += record.weight();
+                        if bytes > ANSWER_BYTES_MAX {
+                            let what = "the bytes of the records of one answer";
+                            let (got, max) = (bytes as u64, ANSWER_BYTES_MAX as u64);
+                            return Err(Error::Limit { what, got, max }.into());
+                        }
+                        records.push(record);
+                    }
                     None => missing.push(id.to_string()),
                 }
             }

@@ -13,11 +13,11 @@ use axum::routing::get;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-use crate::base::limits::{ANSWER_BYTES_MAX, BUCKETS_MAX, SEARCH_LIMIT_MAX};
+use crate::base::limits::{BUCKETS_MAX, SEARCH_LIMIT_MAX};
 use crate::base::machine::Clock;
 use crate::base::record::Record;
 use crate::base::time::Timestamp;
-use crate::query::{self, Answer, Buckets, Cursor, Explain, Histogram, Order, Page};
+use crate::query::{self, Answer, Buckets, Explain, Histogram, Order, Page};
 use crate::reply::Problem;
 use crate::serve::State;
 use crate::serve::params::{Params, cursor_text};
@@ -107,7 +107,7 @@ async fn search(Extract(state): Extract<State>, params: Params) -> Result<Respon
     let body = state
         .ask(move |snapshot, budget| {
             let asked = params.question(now, &zone)?;
-            let mut answer = query::search(
+            let answer = query::search(
                 snapshot,
                 &asked.query,
                 asked.range,
@@ -116,11 +116,6 @@ async fn search(Extract(state): Extract<State>, params: Params) -> Result<Respon
                 asked.cursor,
                 budget,
             )?;
-            let last_id = asked.cursor.map_or_else(
-                || snapshot.chunks().last().map_or(0, |chunk| chunk.meta().last_id),
-                |cursor| cursor.last_id,
-            );
-            cut_to_bytes(&mut answer.value, ANSWER_BYTES_MAX, last_id);
             let found = Found::new(&answer.value, asked.context.now);
             call.answer(&answer, found)
         })
@@ -134,22 +129,6 @@ fn order(params: &Params) -> Result<Order, Problem> {
         None | Some("desc") => Ok(Order::Desc),
         Some("asc") => Ok(Order::Asc),
         Some(other) => Err(Problem::parameter("order", other, "desc or asc")),
-    }
-}
-
-/// Ends a page early where its records are huge: its cursor then goes on from there. One record
-/// is always left.
-fn cut_to_bytes(page: &mut Page, bytes_max: usize, last_id: u64) {
-    let mut weight = 0;
-    let fits = |record: &&Arc<Record>| {
-        weight += record.weight();
-        weight <= bytes_max
-    };
-    let keep = page.records.iter().take_while(fits).count().max(1);
-    if keep < page.records.len() {
-        page.records.truncate(keep);
-        page.next =
-            page.records.last().map(|last| Cursor { time: last.time, id: last.id, last_id });
     }
 }
 
@@ -282,53 +261,6 @@ impl<'a> HistogramJson<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::record::{Defects, Line, Via};
-
-    /// A page of records of a kilobyte each.
-    fn page(ids: &[u64], next: Option<Cursor>) -> Page {
-        let name: Arc<str> = "x".into();
-        let via = Arc::new(Via {
-            format: Arc::clone(&name),
-            listener: Arc::clone(&name),
-            transport: Arc::clone(&name),
-            peer: Arc::clone(&name),
-        });
-        let record = |id: &u64| {
-            Arc::new(Record {
-                id: *id,
-                time: Timestamp(7),
-                received: Timestamp(7),
-                host: Arc::clone(&name),
-                app: Arc::clone(&name),
-                severity: None,
-                facility: None,
-                pid: None,
-                line: Line::text(&"x".repeat(1_000)),
-                fields: Vec::new(),
-                format: None,
-                via: Arc::clone(&via),
-                tag: None,
-                defects: Defects::default(),
-            })
-        };
-        Page { records: ids.iter().map(record).collect(), next }
-    }
-
-    #[test]
-    fn a_page_ends_where_it_is_too_large_and_its_cursor_goes_on() {
-        let later = Cursor { time: Timestamp(1), id: 1, last_id: 9 };
-        for (bytes_max, kept) in [(1 << 20, 4), (3_000, 2), (1, 1)] {
-            let mut cut = page(&[5, 4, 3, 2], Some(later));
-            cut_to_bytes(&mut cut, bytes_max, 9);
-            let ids: Vec<u64> = cut.records.iter().map(|r| r.id).collect();
-            assert_eq!(ids, [5, 4, 3, 2].into_iter().take(kept).collect::<Vec<_>>());
-            let at_last = Cursor { time: Timestamp(7), id: 6 - kept as u64, last_id: 9 };
-            assert_eq!(cut.next, Some(if kept == 4 { later } else { at_last }), "{bytes_max}");
-        }
-        let mut empty = page(&[], None);
-        cut_to_bytes(&mut empty, 1, 9);
-        assert_eq!(empty.next, None);
-    }
 
     #[test]
     fn intervals() {

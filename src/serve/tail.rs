@@ -57,7 +57,7 @@ async fn tail(
     let (query, newest) = state
         .ask(move |snapshot, _| {
             let query = Query::parse(params.get("q").unwrap_or_default(), &context)?;
-            Ok((Arc::new(query), last_id(snapshot)))
+            Ok((Arc::new(query), snapshot.last_id().unwrap_or_default()))
         })
         .await?;
     // Before the answer begins: who has seen our first byte misses nothing from then on.
@@ -89,10 +89,6 @@ fn last_event_id(headers: &HeaderMap, params: &Params) -> Result<Option<u64>, Pr
     };
     let id = read_id(text).ok_or_else(|| Problem::parameter(name, text, "the id of a record"))?;
     Ok(Some(id))
-}
-
-fn last_id(snapshot: &Snapshot) -> u64 {
-    snapshot.chunks().last().map_or(0, |chunk| chunk.meta().last_id)
 }
 
 /// One reader.
@@ -147,7 +143,11 @@ impl Reader {
     }
 
     async fn catch_up(&mut self) -> Result<(), Over> {
-        let newest = self.state.ask(|snapshot, _| Ok(last_id(snapshot))).await.map_err(|_| Over)?;
+        let newest = self
+            .state
+            .ask(|snapshot, _| Ok(snapshot.last_id().unwrap_or_default()))
+            .await
+            .map_err(|_| Over)?;
         while self.position < newest {
             let (query, after) = (Arc::clone(&self.query), self.position);
             let (position, piece) = self

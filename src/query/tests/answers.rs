@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering as Atomic};
 
 use super::*;
+use crate::base::limits;
 
 /// One step at every look.
 struct Stepping(AtomicU64);
@@ -236,4 +237,33 @@ fn the_ten_most_frequent_have_names() {
     assert_eq!(severities, names);
     assert_eq!(by("level"), by("severity"));
     assert_eq!(by("nowhere"), [("-".to_owned(), 60)]);
+}
+
+/// Their matches weigh more than an answer may.
+#[test]
+fn a_page_of_huge_records_ends_early_and_its_cursor_goes_on() {
+    let text = "x".repeat(limits::LINE_BYTES_MAX);
+    let all: Vec<Record> = (1..=140_u64).map(|n| record(n, 7, &text)).collect();
+    let snapshot = snapshot(vec![all]);
+    let query = Query::parse("", &context()).unwrap();
+    for order in [Order::Asc, Order::Desc] {
+        let (mut found, mut cursor, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let range = TimeRange::ALL;
+            let page = search(&snapshot, &query, range, order, 1_000, cursor, &budget()).unwrap();
+            let weight: usize = page.value.records.iter().map(|r| r.weight()).sum();
+            assert!(weight <= limits::ANSWER_BYTES_MAX, "{weight}");
+            found.extend(page.value.records.iter().map(|r| r.id));
+            pages += 1;
+            cursor = page.value.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut rising: Vec<u64> = (1..=140).collect();
+        if order == Order::Desc {
+            rising.reverse();
+        }
+        assert_eq!((found, pages), (rising, 3));
+    }
 }

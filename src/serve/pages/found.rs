@@ -193,8 +193,7 @@ fn look(
         partial = partial.or(count.partial);
     }
 
-    let last = snapshot.chunks().last().map(|chunk| chunk.meta().last_id);
-    let newest = match last {
+    let newest = match snapshot.last_id() {
         Some(id) => snapshot.record(id)?.map(|record| record.received),
         None => None,
     };
