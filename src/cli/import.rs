@@ -66,6 +66,8 @@ struct Sent {
     bytes: u64,
     accepted: u64,
     rejected: u64,
+    /// Lines longer than a line may be: their begin was sent, the rest left out.
+    cut: u64,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +80,12 @@ struct Answer {
 struct Rejected {
     line: u64,
     reason: String,
+}
+
+/// What is used of a problem+json.
+#[derive(Deserialize)]
+struct Refused {
+    detail: String,
 }
 
 /// The road to the server.
@@ -105,20 +113,40 @@ pub(super) fn run(import: &Import) -> Outcome {
     let agent = config.timeout_global(Some(Duration::from_mins(5))).build().into();
     let road = Road { agent, url, token, parameters };
     let mut sent = Sent::default();
+    let mut whole = 0;
+    let mut outcome = Ok(());
     for path in &import.files {
-        file(path, &road, &mut sent)?;
+        outcome = file(path, &road, &mut sent);
+        if outcome.is_err() {
+            break;
+        }
+        whole += 1;
     }
-    let Sent { lines, bytes, accepted, rejected } = sent;
-    let refused = if rejected > 0 { format!(", {rejected} refused") } else { String::new() };
-    print(&format!(
-        "{accepted} records of {lines} lines ({bytes} bytes) in {} files{refused}, {:.1} s\n",
-        import.files.len(),
-        clock.monotonic().as_secs_f64()
-    ));
-    if rejected > 0 {
-        return Err(Failure::Request(format!("{rejected} lines were refused by the server")));
+    // Told after a failure too, for what was sent until then is kept: nobody should send it again.
+    if outcome.is_ok() || sent.accepted > 0 {
+        print(&sent.summary(whole, import.files.len(), clock.monotonic()));
+    }
+    outcome?;
+    if sent.rejected > 0 {
+        let refused = format!("{} lines were refused by the server", sent.rejected);
+        return Err(Failure::Request(refused));
     }
     Ok(())
+}
+
+impl Sent {
+    /// One line: what became of the `whole` files of `all`.
+    fn summary(&self, whole: usize, all: usize, took: Duration) -> String {
+        let Self { lines, bytes, accepted, rejected, cut } = *self;
+        let files = if whole == all { all.to_string() } else { format!("{whole} of {all}") };
+        let some = |n: u64, what: &str| if n > 0 { format!(", {n} {what}") } else { String::new() };
+        format!(
+            "{accepted} records of {lines} lines ({bytes} bytes) in {files} files{}{}, {:.1} s\n",
+            some(cut, "cut"),
+            some(rejected, "refused"),
+            took.as_secs_f64()
+        )
+    }
 }
 
 fn file(path: &Path, road: &Road, sent: &mut Sent) -> Outcome {
@@ -132,6 +160,7 @@ fn file(path: &Path, road: &Road, sent: &mut Sent) -> Outcome {
     };
     let bar = progress(path, len);
     let mut batches = Batches::new(unpacked(Box::new(bar.wrap_read(source))).map_err(unreadable)?);
+    let cut_before = sent.cut;
     let mut kind = None;
     let app = path.file_name().filter(|_| !is_stdin).and_then(|name| stem(name.to_str()?));
     while let Some(batch) = batches.next().map_err(unreadable)? {
@@ -155,6 +184,7 @@ fn file(path: &Path, road: &Road, sent: &mut Sent) -> Outcome {
         sent.bytes += batch.len() as u64;
         sent.accepted += answer.accepted;
         sent.rejected += rejected;
+        sent.cut = cut_before + batches.cut;
     }
     bar.finish_and_clear();
     Ok(())
@@ -218,11 +248,13 @@ struct Batches {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that are there.
     len: usize,
+    /// Lines whose rest was skipped.
+    cut: u64,
 }
 
 impl Batches {
     fn new(source: Box<dyn Read>) -> Self {
-        Self { source, buffer: vec![0; BATCH_BYTES + LINE_BYTES_MAX], len: 0 }
+        Self { source, buffer: vec![0; BATCH_BYTES + LINE_BYTES_MAX], len: 0, cut: 0 }
     }
 
     fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -246,6 +278,7 @@ impl Batches {
         }
         let mut batch = there.get(..=LINE_BYTES_MAX).unwrap_or(there).to_vec();
         self.skip_line()?;
+        self.cut += 1;
         batch.push(b'\n');
         Ok(Some(batch))
     }
@@ -308,6 +341,11 @@ impl Road {
             if not_now.contains(&status) && tries < TRIES {
                 std::thread::park_timeout(wait(&answer));
                 continue;
+            }
+            if status == StatusCode::BAD_REQUEST
+                && let Ok(Refused { detail }) = serde_json::from_str(&text)
+            {
+                return Err(Failure::Request(format!("the server refuses: {detail}")));
             }
             if !status.is_success() {
                 return Err(Failure::Request(format!("{} answered {status}: {text}", self.url)));

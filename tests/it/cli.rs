@@ -251,9 +251,26 @@ fn import_cuts_large_files_at_lines() {
     let (code, out, err) = run(import(&server).arg(&path));
     assert_eq!(code, Some(0), "{err}");
     assert!(out.starts_with("60002 records of 60002 lines"), "{out}");
+    assert!(out.contains("in 1 files, 1 cut, "), "{out}");
     assert_eq!(server.count("line"), 60_000);
     assert_eq!(server.count("\"after the long one\""), 1);
     assert_eq!(server.count("defect:truncated"), 1);
+}
+
+#[test]
+fn import_says_what_it_sent_before_it_failed() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a.log");
+    std::fs::write(&path, "one\ntwo\n").expect("write");
+    let (code, out, err) = run(import(&server).arg(&path).arg("/no/such.log"));
+    assert_eq!(code, Some(1));
+    assert!(out.starts_with("2 records of 2 lines (8 bytes) in 1 of 2 files, "), "{out}");
+    assert!(err.contains("cannot read /no/such.log"), "{err}");
+    assert_eq!(server.count("one OR two"), 2);
+    let (code, out, err) = run(import(&server).args(["--time-zone", "Mars"]).arg(&path));
+    assert_eq!((code, &*out), (Some(1), ""));
+    assert!(err.starts_with("shirabe: the server refuses: the parameter time_zone"), "{err}");
 }
 
 #[test]
