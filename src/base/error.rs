@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused.
-    #[error("{op} {}: {source}", path.display())]
+    #[error("cannot {op} {}: {source}", path.display())]
     Io {
         /// What was tried: `open`, `write`, `sync`, …
         op: &'static str,

@@ -28,6 +28,8 @@ pub fn routes() -> Router<State> {
         .route("/api/v1/records", get(many))
         .route("/api/v1/records/{id}", get(one))
         .route("/api/v1/records/{id}/raw", get(raw))
+        // Beside the permalink, as contract 4 writes it: put behind the address of the page.
+        .route("/records/{id}/raw", get(raw))
 }
 
 /// The record of an id as it stands in an address; 404 where there is none, also where the text

@@ -110,7 +110,7 @@ fn a_directory_in_use_and_an_address_in_use() {
         .args(["--forward", "127.0.0.1:0", "--data-dir"])
         .arg(dir.path().join("data")));
     assert_eq!((code, &*out), (Some(1), ""), "{err}");
-    assert!(err.contains(&format!("listen on syslog+tcp {taken}")), "{err}");
+    assert!(err.contains(&format!("cannot listen on syslog+tcp {taken}")), "{err}");
 }
 
 #[test]
@@ -189,6 +189,7 @@ fn import_takes_every_packing() {
         let id = record["id"].as_str().expect("an id");
         let (_, raw) = server.get(&format!("/api/v1/records/{id}/raw"));
         assert_eq!(raw.escape_ascii().to_string(), line.escape_ascii().to_string());
+        assert_eq!(server.get(&format!("/records/{id}/raw")), (200, raw));
     }
     let apps: Vec<_> = all.iter().step_by(3).map(|r| r["app"].as_str().expect("an app")).collect();
     assert_eq!(apps, ["plain", "one", "two", "z", "b", "x"]);
