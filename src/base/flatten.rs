@@ -165,7 +165,14 @@ impl Flat {
                 text.truncate(text.floor_char_boundary(room));
                 Value::str(text)
             }
-            Value::Array(items) => {
+            Value::Array(mut items) => {
+                // Numbers count too: many are larger here than in any text.
+                let room = LINE_BYTES_MAX.saturating_sub(self.text_bytes) / size_of::<Value>();
+                if items.len() > room {
+                    self.defects.add(Defect::Truncated);
+                    items.truncate(room);
+                }
+                self.text_bytes += items.len() * size_of::<Value>();
                 Value::Array(items.into_iter().map(|item| self.bounded(item)).collect())
             }
             scalar => scalar,

@@ -59,6 +59,11 @@ pub const FORWARD_MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// to a hundred times their size in memory. Real chunks have some ten thousand.
 pub const MESSAGE_RECORDS_MAX: usize = 1 << 20;
 
+/// What the records of one forward message may weigh in memory, bytes; beyond it the message is
+/// refused. Holds a chunk of [`UNPACKED_BYTES_MAX`] of usual records, which weigh some four times
+/// what they are on the wire.
+pub const MESSAGE_WEIGHT_BYTES_MAX: usize = 1 << 30;
+
 /// Largest PING of a forward handshake, bytes: who has not shown the key yet gets no memory.
 pub const HANDSHAKE_BYTES_MAX: usize = 4 << 10;
 
@@ -69,8 +74,7 @@ pub const CHUNK_ID_BYTES_MAX: usize = 1 << 10;
 /// [`NESTING_MAX`], for what is too deep to be flattened is still kept as text.
 pub const MSGPACK_NESTING_MAX: usize = 20_000;
 
-/// Most bytes that a compressed body or chunk may unpack to, and that the groups of a forward
-/// message may add to its records: beyond it, refused as a bomb.
+/// Most bytes that a compressed body or chunk may unpack to: beyond it, refused as a bomb.
 pub const UNPACKED_BYTES_MAX: usize = 256 << 20;
 
 /// Largest body of `POST /api/v1/ingest` as it comes over the wire, bytes; beyond it 413.

@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::base::flatten::Flat;
-use crate::base::limits::{CHUNK_ID_BYTES_MAX, MESSAGE_RECORDS_MAX, UNPACKED_BYTES_MAX};
+use crate::base::limits::{
+    CHUNK_ID_BYTES_MAX, MESSAGE_RECORDS_MAX, MESSAGE_WEIGHT_BYTES_MAX, UNPACKED_BYTES_MAX,
+};
 use crate::base::record::{Defect, Defects, Record};
 use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
@@ -49,11 +51,13 @@ impl Chunk {
 pub(super) struct MessageReader {
     flat: Flat,
     tag: Arc<str>,
+    /// What the records of one message may weigh, bytes.
+    weight_max: usize,
 }
 
 impl Default for MessageReader {
     fn default() -> Self {
-        Self { flat: Flat::sharing(), tag: "".into() }
+        Self { flat: Flat::sharing(), tag: "".into(), weight_max: MESSAGE_WEIGHT_BYTES_MAX }
     }
 }
 
@@ -73,8 +77,8 @@ struct Context<'a> {
     origin: &'a Origin,
     /// Resource and scope of the group that is open.
     group: Vec<Field>,
-    /// What they weighed in all records that got them, bytes.
-    group_bytes: usize,
+    /// What all records weigh until now, bytes.
+    weight: usize,
     malformed_entries: u64,
 }
 
@@ -125,13 +129,8 @@ impl MessageReader {
         };
         let mut message = Message { signal: options.signal, ..Message::default() };
         if message.signal.is_none() {
-            let mut context = Context {
-                received,
-                origin,
-                group: Vec::new(),
-                group_bytes: 0,
-                malformed_entries: 0,
-            };
+            let mut context =
+                Context { received, origin, group: Vec::new(), weight: 0, malformed_entries: 0 };
             let read = match (kind, record) {
                 (_, Some(record)) => {
                     let metadata = options.metadata;
@@ -153,7 +152,9 @@ impl MessageReader {
                 }
                 _ => Ok(()),
             };
-            check_groups(context.group_bytes)?;
+            if context.weight > self.weight_max {
+                return Err(too_heavy(self.weight_max));
+            }
             if let Err(fault) = read {
                 self.flat.take();
                 message.rejects.push(malformed(fault));
@@ -214,9 +215,10 @@ impl MessageReader {
                     _ => {}
                 }
             }
-            records.push(self.entry(time, metadata, record, context)?);
-            context.group_bytes += context.group.iter().map(Field::weight).sum::<usize>();
-            if check_groups(context.group_bytes).is_err() {
+            let record = self.entry(time, metadata, record, context)?;
+            context.weight += record.weight();
+            records.push(record);
+            if context.weight > self.weight_max {
                 break;
             }
         }
@@ -356,13 +358,11 @@ fn check_count(entries: u64) -> Result<(), Reject> {
     Ok(())
 }
 
-/// Each record gets its own copy of what its group says, so that few bytes could become many.
-fn check_groups(bytes: usize) -> Result<(), Reject> {
-    if bytes > UNPACKED_BYTES_MAX {
-        let detail = format!("groups give more than {UNPACKED_BYTES_MAX} bytes to their records");
-        return Err(Reject { reason: "unpacks-too-large", detail, can_continue: true });
-    }
-    Ok(())
+/// Numbers of one byte, names of none, and what a group says to each of its records become far
+/// larger in memory than they are on the wire.
+fn too_heavy(max: usize) -> Reject {
+    let detail = format!("its records would take more than {max} bytes");
+    Reject { reason: "unpacks-too-large", detail, can_continue: true }
 }
 
 /// Reads an `EventTime` (ext 0: seconds and nanoseconds, unsigned), a msgpack timestamp (ext -1), a
@@ -422,4 +422,26 @@ fn malformed(fault: Fault) -> Reject {
         Fault::TooLarge => "is too large",
     };
     Reject { reason: "bad-msgpack", detail: format!("an entry {what}"), can_continue: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_group_says_is_not_copied_without_end() {
+        let read = |entries: usize| {
+            let text = [&[0xda, 0x40, 0][..], &[b'x'; 0x4000]].concat();
+            let start = [b"\x92\x92\xff\x80\x81\xa1r", &text[..]].concat();
+            let entries = [start, b"\x92\x92\x05\x80\x80".repeat(entries)].concat();
+            let len = u32::try_from(entries.len()).unwrap().to_be_bytes();
+            let message = [b"\x92\xa1t\xc6", &len[..], &entries].concat();
+            let origin = Origin::new("forward", "tcp", "10.0.0.9");
+            let mut reader = MessageReader { weight_max: 1 << 20, ..MessageReader::default() };
+            reader.read(&message, Timestamp(5), &origin)
+        };
+        let records = read(9).unwrap().records;
+        assert_eq!(records.iter().filter(|r| r.field("r").is_some()).count(), 9);
+        assert_eq!(read(999).unwrap_err().reason, "unpacks-too-large");
+    }
 }

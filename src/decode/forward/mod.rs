@@ -282,14 +282,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_group_says_is_not_copied_without_end() {
-        let mut start = b"\x92\x92\xff\x80\x81\xa1r".to_vec();
-        put::write_str(&mut start, &"x".repeat(LINE_BYTES_MAX / 2)).unwrap();
-        let entries = |n: usize| [start.clone(), b"\x92\x92\x05\x80\x80".repeat(n)].concat();
-        let records = message(&packed(&entries(9), b"\x80")).records;
-        assert_eq!(records.len(), 9);
-        assert!(records.iter().all(|r| r.field("r").is_some()));
-        assert_eq!(reason(&packed(&entries(9_999), b"\x80")), ("unpacks-too-large", true));
+    fn numbers_do_not_grow_without_end() {
+        let mut numbers = vec![0xde, 0x03, 0xe8];
+        for n in 0..1_000 {
+            put::write_str(&mut numbers, &n.to_string()).unwrap();
+            numbers.extend([0xdc, 0x10, 0x00]);
+            numbers.extend([1; 4_096]);
+        }
+        let record = only(&with_record(&numbers));
+        assert!(record.weight() < 5 * LINE_BYTES_MAX && record.defects.has(Defect::Truncated));
     }
 
     #[test]
