@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::support::{Server, shirabe};
+use crate::support::{Server, repository, shirabe};
 
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.output().expect("start the built program");
@@ -147,4 +147,22 @@ fn a_token_is_asked_for_where_one_is_set() {
         let answer = request.send("a line\n").expect("an answer");
         assert_eq!(answer.status().as_u16(), status, "{token}");
     }
+}
+
+#[test]
+fn what_the_readme_shows_is_good() {
+    let readme = std::fs::read_to_string(repository("README.md")).expect("README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("a file to copy");
+    let (file, _) = rest.split_once("```").expect("its end");
+    let dir = tempfile::tempdir().expect("a directory");
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a pair");
+    for (name, text) in [
+        ("shirabe.toml", file),
+        ("server.pem", &pair.cert.pem()),
+        ("server.key", &pair.signing_key.serialize_pem()),
+    ] {
+        std::fs::write(dir.path().join(name), text).expect("write");
+    }
+    let (code, out, err) = run(shirabe().args(["config", "check"]).current_dir(&dir));
+    assert_eq!((code, &*out, &*err), (Some(0), "the configuration is good\n", ""));
 }
