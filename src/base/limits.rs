@@ -205,6 +205,14 @@ pub const MESSAGE_SECONDS_MAX: u64 = 300;
 /// Bytes of all bodies of `POST /api/v1/ingest` that are on their way in; beyond it 429, counted.
 pub const BODIES_BYTES_MAX: usize = 256 << 20;
 
+/// How much of a body of lines is decoded and handed in at once, bytes; what one line has beyond it
+/// goes with it.
+pub const INGEST_PIECE_BYTES: usize = 1 << 20;
+
+/// How many records of a body are handed in at once. A piece of usual lines is one batch, kept or
+/// refused as one.
+pub const INGEST_BATCH_RECORDS: usize = 65_536;
+
 /// Bodies of `POST /api/v1/ingest` that are unpacked and decoded at once; others wait. Each holds up
 /// to [`UNPACKED_BYTES_MAX`].
 pub const BODIES_AT_ONCE_MAX: usize = 4;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr_iter};
 use serde::Deserialize;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 
-use crate::base::limits::LINE_BYTES_MAX;
+use crate::base::limits::{INGEST_BATCH_RECORDS, INGEST_PIECE_BYTES, LINE_BYTES_MAX};
 use crate::base::machine::{self, Clock as _, SystemClock};
 use crate::cli::server::Server;
 use crate::cli::{Failure, Outcome, note, print};
@@ -23,7 +23,7 @@ use crate::decode::frame::zstd_reader;
 
 /// How much is sent at once, bytes: one piece to the server, so that a batch is kept or refused as
 /// one.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = INGEST_PIECE_BYTES;
 
 /// How often a batch is tried that the server refuses for now, and the wait where it names none.
 const TRIES: usize = 30;
@@ -265,15 +265,10 @@ impl Batches {
             return Ok(None);
         }
         let at_end = self.len < self.buffer.len();
-        if at_end {
-            let batch = there.to_vec();
-            self.len = 0;
-            return Ok(Some(batch));
-        }
-        if let Some(at) = memrchr(b'\n', there) {
-            let batch = there.get(..=at).unwrap_or_default().to_vec();
-            self.buffer.copy_within(at + 1..self.len, 0);
-            self.len -= at + 1;
+        if let Some(end) = end_of_batch(there, at_end) {
+            let batch = there.get(..end).unwrap_or_default().to_vec();
+            self.buffer.copy_within(end..self.len, 0);
+            self.len -= end;
             return Ok(Some(batch));
         }
         let mut batch = there.get(..=LINE_BYTES_MAX).unwrap_or(there).to_vec();
@@ -299,6 +294,19 @@ impl Batches {
             }
         }
     }
+}
+
+/// Where the first batch of `there` ends; `None`: in the middle of a line that is not all there.
+fn end_of_batch(there: &[u8], at_end: bool) -> Option<usize> {
+    let window = there.get(..BATCH_BYTES).unwrap_or(there);
+    let is_one = window.len() == there.len()
+        && memchr_iter(b'\n', window).nth(INGEST_BATCH_RECORDS).is_none();
+    if at_end && is_one {
+        return Some(there.len());
+    }
+    let last = memchr_iter(b'\n', window).take(INGEST_BATCH_RECORDS).last();
+    let end = last.or_else(|| memchr(b'\n', there)).map(|at| at + 1);
+    end.or_else(|| at_end.then_some(there.len()))
 }
 
 /// `nginx-access` of `nginx-access.log.2.gz`.
@@ -361,4 +369,43 @@ impl Road {
 fn wait<B>(answer: &Response<B>) -> Duration {
     let header = answer.headers().get("retry-after").and_then(|v| v.to_str().ok());
     header.and_then(|v| v.parse().ok()).map_or(WAIT, |s: u64| Duration::from_secs(s.min(60)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch that the server cut in two could be kept by half, and doubled when it is sent again.
+    #[test]
+    fn a_batch_is_one_piece_to_the_server() {
+        let lines =
+            |bytes: usize, many: usize| [vec![b'x'; bytes], vec![b'\n']].concat().repeat(many);
+        let mut unended = lines(99, 30_000);
+        unended.pop();
+        for (text, batches) in [
+            (Vec::new(), 0),
+            (b"one".to_vec(), 1),
+            (lines(99, 10_485), 1),
+            (lines(99, 10_486), 2),
+            (unended, 3),
+            (lines(1, INGEST_BATCH_RECORDS), 1),
+            (lines(1, INGEST_BATCH_RECORDS + 1), 2),
+            ([lines(9, 3), lines(BATCH_BYTES + 9, 1), lines(9, 3)].concat(), 3),
+            (lines(BATCH_BYTES - 1, 3), 3),
+        ] {
+            let mut source = Batches::new(Box::new(io::Cursor::new(text.clone())));
+            let mut all = Vec::new();
+            let mut many = 0;
+            while let Some(batch) = source.next().unwrap() {
+                let newlines = memchr_iter(b'\n', &batch).count();
+                assert!(newlines <= INGEST_BATCH_RECORDS);
+                assert!(batch.len() <= BATCH_BYTES || newlines == 1, "{} bytes", batch.len());
+                all.extend(batch);
+                many += 1;
+                assert!(all.ends_with(b"\n") || all.len() == text.len());
+            }
+            assert_eq!(many, batches, "{} bytes", text.len());
+            assert!(all == text && source.cut == 0);
+        }
+    }
 }

@@ -37,13 +37,6 @@ use crate::reply::Problem;
 /// The listener's name in counters and `via.listener`.
 const LISTENER: &str = "http";
 
-/// How much of a body is decoded and handed in at once, bytes.
-const PIECE_BYTES: usize = 1 << 20;
-
-/// How many records are handed in at once. A piece of usual lines is one batch, kept or refused as
-/// one.
-const BATCH_RECORDS_MAX: usize = 65_536;
-
 /// How many kibibytes of bodies there may be at once: what one permit of `Ingest::bodies` is.
 const BODIES_KIB: usize = limits::BODIES_BYTES_MAX >> 10;
 
@@ -301,7 +294,7 @@ impl Ingest {
                 let (mut records, rejected) = for_piece.read(&bytes, kind);
                 let mut batches = Vec::new();
                 while !records.is_empty() {
-                    let rest = records.split_off(records.len().min(BATCH_RECORDS_MAX));
+                    let rest = records.split_off(records.len().min(limits::INGEST_BATCH_RECORDS));
                     batches.push(intake.refine(records, &for_piece.said));
                     records = rest;
                 }
@@ -365,7 +358,7 @@ fn reference(year: Option<i16>, received: Timestamp) -> Result<Timestamp, Proble
 /// What comes after `at`: some whole lines, or all of a body that is not in lines.
 fn next_piece(body: &Bytes, at: usize, kind: Kind) -> Option<Bytes> {
     let rest = body.get(at..).filter(|rest| !rest.is_empty())?;
-    let window = rest.get(..PIECE_BYTES).unwrap_or(rest);
+    let window = rest.get(..limits::INGEST_PIECE_BYTES).unwrap_or(rest);
     let len = match kind {
         Kind::Json => rest.len(),
         Kind::Ndjson | Kind::Plain if window.len() == rest.len() => rest.len(),
@@ -459,10 +452,10 @@ mod tests {
         for (body, pieces) in [
             (Vec::new(), 0),
             (b"a\nb".to_vec(), 1),
-            (line(10).repeat(PIECE_BYTES / 5), 3),
-            (line(3 * PIECE_BYTES), 1),
-            ([line(3 * PIECE_BYTES), line(1)].concat(), 2),
-            (vec![b'x'; 3 * PIECE_BYTES], 1),
+            (line(10).repeat(limits::INGEST_PIECE_BYTES / 5), 3),
+            (line(3 * limits::INGEST_PIECE_BYTES), 1),
+            ([line(3 * limits::INGEST_PIECE_BYTES), line(1)].concat(), 2),
+            (vec![b'x'; 3 * limits::INGEST_PIECE_BYTES], 1),
         ] {
             let body = Bytes::from(body);
             let (mut at, mut found) = (0, 0);
