@@ -277,6 +277,9 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, wire: Wire, mut
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
+            // First, also while the gate closes: who has connected before has a yes from the
+            // kernel, and may have sent what nobody else has any more.
+            biased;
             accepted = listener.accept() => accepted,
             () = ways.stopped() => return,
         };
