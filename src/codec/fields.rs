@@ -10,13 +10,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::column::{Column, Plan, Pool, Texts, take_column, take_dictionary};
+use super::column::{Column, Plan, Pool, take_column, take_dictionary};
 use super::pack::{
     Damage, Read, done, put_bytes, put_frame, put_len, put_planes, take_frame, take_len,
     take_planes, take_str, take_u8,
 };
 use super::record::{read_fields, read_value, write_fields, write_value};
 use super::template::Filed;
+use super::texts::Texts;
 use super::words::Words;
 use crate::base::limits::{POOLS_MAX, SHAPE_BYTES_MAX, SHAPE_VARIANTS_MAX, SHAPES_MAX};
 use crate::base::record::Record;

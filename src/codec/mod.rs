@@ -2,15 +2,20 @@
 
 mod body;
 mod column;
+mod encoders;
 mod fields;
 pub mod filter;
+mod integers;
 mod pack;
+mod rebuild;
 pub mod record;
+mod rows;
 #[cfg(test)]
 mod sample;
 mod template;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod words;
 
 use std::collections::BTreeSet;
@@ -85,7 +90,7 @@ impl Body {
 
     /// Opens a chunk; columns are decoded when first asked for.
     pub fn chunk(&self, n: usize) -> Result<Arc<dyn Rows>> {
-        Ok(Arc::new(body::ChunkRows::new(Arc::clone(&self.0), n)?))
+        Ok(Arc::new(rows::ChunkRows::new(Arc::clone(&self.0), n)?))
     }
 }
 

@@ -53,10 +53,7 @@ pub fn write_record(record: &Record, out: &mut Vec<u8>) {
     }
     write_fields(&record.fields, out);
     put_optional(out, record.format.as_deref());
-    for part in [&record.via.format, &record.via.listener, &record.via.transport, &record.via.peer]
-    {
-        put_bytes(out, part.as_bytes());
-    }
+    put_via(&record.via, out);
     put_optional(out, record.tag.as_deref());
     put_varint(out, record.defects.bits());
 }
@@ -135,7 +132,15 @@ pub(super) fn rebuild_span(raw: &[u8], start: usize, end: usize) -> Read<Line> {
     if line.span() == Some((start, end)) { Ok(line) } else { Err(Damage("a span that is no text")) }
 }
 
-fn take_via(input: &mut &[u8]) -> Read<Arc<Via>> {
+/// Appends the four parts of a way in.
+pub(super) fn put_via(via: &Via, out: &mut Vec<u8>) {
+    for part in [&via.format, &via.listener, &via.transport, &via.peer] {
+        put_bytes(out, part.as_bytes());
+    }
+}
+
+/// Takes what [`put_via`] appended.
+pub(super) fn take_via(input: &mut &[u8]) -> Read<Arc<Via>> {
     Ok(Arc::new(Via {
         format: take_str(input)?.into(),
         listener: take_str(input)?.into(),

@@ -232,7 +232,7 @@ fn the_document_says_what_the_program_does() {
     ] {
         assert!(document.contains(&sentence), "FORMAT.md does not say: {sentence}");
     }
-    for (tag, name) in super::column::encoders() {
+    for (tag, name) in super::encoders::encoders() {
         let row = format!("| {tag} | {name} |");
         assert!(document.contains(&row), "FORMAT.md has no row: {row}");
     }
