@@ -4,23 +4,34 @@
 //! line: signs have a meaning only where no log line would have them by accident. What is meant
 //! as a query and is wrong is an error that points at its column.
 //!
+//! | file | noun |
+//! |---|---|
+//! | `sign` | signs: names, operators, quotes, parentheses, slashes |
+//! | `value` | what stands behind a name |
+//!
 //! Every function takes what is left of the text and gives what it read; depth, terms and regular
 //! expressions are counted against `limits` on the way.
 
+mod sign;
+mod value;
+
 use std::cell::Cell;
 
-use nom::branch::alt;
-use nom::bytes::complete::{tag, take_while};
+use nom::bytes::complete::tag;
 use nom::error::{ErrorKind, ParseError};
 use nom::{IResult, Parser};
 
 use super::Context;
-use super::field::{self, Builtin, Name, Number};
-use super::tree::{Edge, Item, Node, Op, Operand, Pattern, Test, Text};
+use super::field::{Builtin, Name};
+use super::tree::{Node, Pattern, Text};
 use super::{pasted, time};
 use crate::base::error::QueryError;
 use crate::base::limits;
 use crate::base::time::{TimeRange, Timestamp};
+use sign::{
+    Sign, balanced, keyword, minus, name, operator, quote_length, quoted, sign, skip_blanks,
+    slashes, starts_value,
+};
 
 /// Reads a query: its tree, and its `since:` and `until:`.
 pub(super) fn read(text: &str, context: &Context) -> Result<(Node, TimeRange), QueryError> {
@@ -337,217 +348,6 @@ impl Grammar<'_> {
         }
     }
 
-    /// The part behind the name; `from` is where the typed text begins.
-    fn test<'a>(&self, from: &'a str, value: &'a str, name: &Name, sign: Sign) -> Read<'a, Node> {
-        let (rest, op) = match sign {
-            Sign::Is => self.is(value, name)?,
-            Sign::Contains => self.contains(value)?,
-            Sign::Above(inclusive) => {
-                let (rest, edge) = self.edge(value, name, inclusive)?;
-                (rest, Op::Is(vec![Item::Range(Some(edge), None)]))
-            }
-            Sign::Below(inclusive) => {
-                let (rest, edge) = self.edge(value, name, inclusive)?;
-                (rest, Op::Is(vec![Item::Range(None, Some(edge))]))
-            }
-        };
-        let length = from.len() - rest.len();
-        let typed = from.get(..length).unwrap_or_default().to_owned();
-        Ok((rest, Node::Field(Test { name: name.clone(), op, typed })))
-    }
-
-    /// `a`, `"a"`, `'a'`, `a*`, `1..2`, `[1 TO 2]`, `>=1`, and several of them with commas.
-    fn is<'a>(&self, value: &'a str, name: &Name) -> Read<'a, Op> {
-        if let Ok((behind, sign)) = operator(value)
-            && matches!(sign, Sign::Above(_) | Sign::Below(_))
-            && starts_value(behind)
-        {
-            let (rest, edge) = match sign {
-                Sign::Above(inclusive) | Sign::Below(inclusive) => {
-                    self.edge(behind, name, inclusive)?
-                }
-                _ => return another(value),
-            };
-            let range = match sign {
-                Sign::Above(_) => Item::Range(Some(edge), None),
-                _ => Item::Range(None, Some(edge)),
-            };
-            return Ok((rest, Op::Is(vec![range])));
-        }
-        let mut items = Vec::new();
-        let mut rest = value;
-        loop {
-            let (behind, item) = self.item(rest, name)?;
-            items.extend(item);
-            let Some(behind) = behind.strip_prefix(',') else {
-                rest = behind;
-                break;
-            };
-            rest = behind;
-            if !starts_value(rest) {
-                break;
-            }
-        }
-        if items.is_empty() {
-            return another(value);
-        }
-        self.count(value, items.len())?;
-        let anything = |item: &Item| matches!(item, Item::Value(Text::Glob(g)) if g.bytes().all(|b| b == b'*'));
-        Ok((rest, if items.iter().any(anything) { Op::Has } else { Op::Is(items) }))
-    }
-
-    /// One of a list; `None` where there is nothing between two commas.
-    fn item<'a>(&self, value: &'a str, name: &Name) -> Read<'a, Option<Item>> {
-        if value.starts_with(['[', '{']) {
-            match self.brackets(value, name) {
-                Err(nom::Err::Error(_)) => {}
-                read => return read.map(|(rest, item)| (rest, Some(item))),
-            }
-        }
-        if value.starts_with('"') {
-            let (rest, text) = quoted(value, '"')?;
-            return Ok((rest, Some(self.value(value, Text::Plain(text), name)?)));
-        }
-        if value.starts_with('\'') {
-            let (rest, text) = quoted(value, '\'')?;
-            return Ok((rest, Some(self.value(value, Text::Exact(text), name)?)));
-        }
-        let (run, stray) = self.run(value, true);
-        let Some((typed, rest)) = value.split_at_checked(run) else { return another(value) };
-        if stray {
-            return another(value); // what has a single quote in it would not print back
-        }
-        if typed.is_empty() {
-            return Ok((rest, None));
-        }
-        if let Some(range) = self.dots(typed, name) {
-            return Ok((rest, Some(range)));
-        }
-        Ok((rest, Some(self.value(value, bare(typed), name)?)))
-    }
-
-    /// A value as its field has it: severities and times are ranges of themselves.
-    fn value<'a>(&self, at: &'a str, text: Text, name: &Name) -> Result<Item, nom::Err<Fault<'a>>> {
-        let (Text::Plain(plain) | Text::Exact(plain)) = &text else { return Ok(Item::Value(text)) };
-        match name.builtin() {
-            Some(Builtin::Time | Builtin::Received) => {
-                if let Some((from, to)) = time::day(plain, self.context) {
-                    return Ok(Item::Range(Some(edge(from, true)), Some(edge(to, false))));
-                }
-            }
-            Some(Builtin::Severity | Builtin::Id) => {}
-            _ => return Ok(Item::Value(text)),
-        }
-        let operand = self.operand(at, plain, name)?;
-        let edge = Edge { at: operand, inclusive: true };
-        Ok(Item::Range(Some(edge.clone()), Some(edge)))
-    }
-
-    /// `500..599`, `500..`, `..599`; `None` where it is no range.
-    fn dots(&self, typed: &str, name: &Name) -> Option<Item> {
-        let (low, high) = typed.split_once("..")?;
-        let end = |text: &str| -> Option<Option<Edge>> {
-            if text.is_empty() {
-                return Some(None);
-            }
-            match self.operand("", text, name) {
-                Ok(at @ Operand::Number(_)) => Some(Some(Edge { at, inclusive: true })),
-                _ => None,
-            }
-        };
-        let (low, high) = (end(low)?, end(high)?);
-        (low.is_some() || high.is_some()).then_some(Item::Range(low, high))
-    }
-
-    /// `[500 TO 599]`, `{500 TO *}`.
-    fn brackets<'a>(&self, value: &'a str, name: &Name) -> Read<'a, Item> {
-        let (inner, open) = alt((tag("["), tag("{"))).parse(value)?;
-        let (rest, low) = self.bound(skip_blanks(inner), name)?;
-        let (rest, _) = tag("TO").parse(skip_blanks(rest))?;
-        let (rest, high) = self.bound(skip_blanks(rest), name)?;
-        let (rest, close) = alt((tag("]"), tag("}"))).parse(skip_blanks(rest))?;
-        let edge = |at: Option<Operand>, inclusive| at.map(|at| Edge { at, inclusive });
-        Ok((rest, Item::Range(edge(low, open == "["), edge(high, close == "]"))))
-    }
-
-    /// An end of a bracketed range; `None` for `*`.
-    fn bound<'a>(&self, text: &'a str, name: &Name) -> Read<'a, Option<Operand>> {
-        if text.starts_with('"') {
-            let (rest, typed) = quoted(text, '"')?;
-            return Ok((rest, Some(self.operand(text, &typed, name)?)));
-        }
-        let ends = |c: char| c.is_whitespace() || matches!(c, ']' | '}' | '|' | '"');
-        let (rest, typed) = take_while(|c| !ends(c)).parse(text)?;
-        match typed {
-            "" | "TO" => another(text),
-            "*" => Ok((rest, None)),
-            _ => Ok((rest, Some(self.operand(text, typed, name)?))),
-        }
-    }
-
-    fn edge<'a>(&self, value: &'a str, name: &Name, inclusive: bool) -> Read<'a, Edge> {
-        self.count(value, 1)?;
-        let (rest, typed) = self.single(value)?;
-        let (Text::Plain(typed) | Text::Exact(typed) | Text::Glob(typed)) = typed;
-        Ok((rest, Edge { at: self.operand(value, &typed, name)?, inclusive }))
-    }
-
-    /// What a field is compared with.
-    fn operand<'a>(
-        &self,
-        at: &'a str,
-        typed: &str,
-        name: &Name,
-    ) -> Result<Operand, nom::Err<Fault<'a>>> {
-        let wrong = |what: &str, expected: &[&str]| {
-            let detail = format!("{typed:?} is no {what}");
-            Err(nom::Err::Failure(Fault::new(at, detail, expected)))
-        };
-        match name.builtin() {
-            Some(Builtin::Severity) => match field::severity(typed) {
-                Some(severity) => Ok(Operand::Number(Number::Int(field::gravity(severity)))),
-                None => wrong("severity", SEVERITIES),
-            },
-            Some(Builtin::Time | Builtin::Received) => match time::instant(typed, self.context) {
-                Some(time) => Ok(Operand::Number(Number::Int(time.0.into()))),
-                None => wrong("time", TIMES),
-            },
-            Some(Builtin::Id) => match Number::read(typed) {
-                Some(number) => Ok(Operand::Number(number)),
-                None => wrong("number of a record", &["a number", "fields.id for a key called id"]),
-            },
-            _ => Ok(match Number::read(typed) {
-                Some(number) => Operand::Number(number),
-                None => Operand::Text(typed.to_owned()),
-            }),
-        }
-    }
-
-    /// `a`, `"a b"`, `'A'`, `/a/i` behind a tilde.
-    fn contains<'a>(&self, value: &'a str) -> Read<'a, Op> {
-        self.count(value, 1)?;
-        if let Some((rest, source, any_case)) = slashes(value) {
-            return Ok((rest, Op::Matches(self.pattern(value, source, any_case)?)));
-        }
-        let (rest, text) = self.single(value)?;
-        Ok((rest, Op::Contains(text)))
-    }
-
-    /// One value without commas.
-    fn single<'a>(&self, value: &'a str) -> Read<'a, Text> {
-        if value.starts_with('"') {
-            return quoted(value, '"').map(|(rest, text)| (rest, Text::Plain(text)));
-        }
-        if value.starts_with('\'') {
-            return quoted(value, '\'').map(|(rest, text)| (rest, Text::Exact(text)));
-        }
-        let (run, stray) = self.run(value, false);
-        match value.split_at_checked(run) {
-            Some((typed, rest)) if !stray && !typed.is_empty() => Ok((rest, bare(typed))),
-            _ => another(value),
-        }
-    }
-
     fn pattern<'a>(
         &self,
         at: &'a str,
@@ -619,12 +419,6 @@ impl Grammar<'_> {
 }
 
 const TIMES: &[&str] = &["2h", "2026-03-01", "\"yesterday 17:30\"", "an RFC 3339 time", "an epoch"];
-const SEVERITIES: &[&str] =
-    &["emerg", "alert", "crit", "error", "warning", "notice", "info", "debug", "trace"];
-
-fn edge(at: Timestamp, inclusive: bool) -> Edge {
-    Edge { at: Operand::Number(Number::Int(at.0.into())), inclusive }
-}
 
 /// One level further down.
 fn deeper<'a, 'n>(at: &'a str, place: Place<'n>) -> Result<Place<'n>, nom::Err<Fault<'a>>> {
@@ -645,169 +439,4 @@ fn phrase_node(text: Text) -> Node {
 
 fn bare(typed: &str) -> Text {
     if typed.contains('*') { Text::Glob(typed.to_owned()) } else { Text::Plain(typed.to_owned()) }
-}
-
-fn skip_blanks(text: &str) -> &str {
-    text.trim_start()
-}
-
-/// What stands between a name and its value.
-#[derive(Clone, Copy, PartialEq)]
-enum Sign {
-    Is,
-    Contains,
-    /// Greater; inclusive?
-    Above(bool),
-    /// Less; inclusive?
-    Below(bool),
-}
-
-fn operator(text: &str) -> Read<'_, Sign> {
-    let (rest, sign) = alt((
-        tag(":>="),
-        tag(":<="),
-        tag(":>"),
-        tag(":<"),
-        tag(":"),
-        tag(">="),
-        tag("<="),
-        tag(">"),
-        tag("<"),
-        tag("~"),
-    ))
-    .parse(text)?;
-    let sign = match sign.trim_start_matches(':') {
-        ">=" => Sign::Above(true),
-        ">" => Sign::Above(false),
-        "<=" => Sign::Below(true),
-        "<" => Sign::Below(false),
-        "~" => Sign::Contains,
-        _ => Sign::Is,
-    };
-    Ok((rest, sign))
-}
-
-/// Can a value begin here?
-fn starts_value(text: &str) -> bool {
-    text.starts_with(|c: char| !c.is_whitespace() && !matches!(c, ')' | '|'))
-        && !text.starts_with("&&")
-}
-
-/// A name without quotes; a `*` only at its end, behind a dot.
-fn name(text: &str) -> Read<'_, &str> {
-    let inner = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '$' | '/');
-    if !text.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '@' | '$')) {
-        return another(text);
-    }
-    let (rest, name) = take_while(inner).parse(text)?;
-    match rest.strip_prefix('*') {
-        Some(behind) if name.ends_with('.') => {
-            Ok((behind, text.get(..=name.len()).unwrap_or(name)))
-        }
-        _ => Ok((rest, name)),
-    }
-}
-
-/// A sign, or its word in capitals.
-fn sign<'a>(
-    sign: &'static str,
-    word: &'static str,
-) -> impl Parser<&'a str, Output = &'a str, Error = Fault<'a>> {
-    alt((tag(sign), keyword(word)))
-}
-
-/// A word in capitals that stands alone.
-fn keyword<'a>(word: &'static str) -> impl Parser<&'a str, Output = &'a str, Error = Fault<'a>> {
-    move |text: &'a str| {
-        let (rest, found) = tag(word).parse(text)?;
-        let alone = rest.is_empty()
-            || rest.starts_with(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '|'));
-        if alone { Ok((rest, found)) } else { another(text) }
-    }
-}
-
-/// Behind a `-` or `!` that negates: one that stands in front of a term. In `->`, `--x`, `!=`,
-/// `- x` it is text.
-fn minus(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix(['-', '!'])?;
-    let negates = rest.starts_with(|c: char| {
-        c.is_alphanumeric() || matches!(c, '_' | '@' | '$' | '(' | '"' | '\'' | '/' | '*')
-    });
-    // A number in a list, or a time zone in brackets: a piece of a line, such as `x=-5, y`.
-    let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let listed = digits.len() < rest.len() && digits.starts_with([',', ';', ']', '}']);
-    (negates && !listed).then_some(rest)
-}
-
-/// A text in quotes, without them; a backslash makes the quote and itself literal.
-fn quoted(text: &str, quote: char) -> Read<'_, String> {
-    let Some(length) = quote_length(text, quote) else {
-        return Fault::stray(text, "this quote is not closed", &[&quote.to_string()]);
-    };
-    let (Some(inner), Some(rest)) = (text.get(1..length - 1), text.get(length..)) else {
-        return another(text);
-    };
-    let mut plain = String::with_capacity(inner.len());
-    let mut chars = inner.chars().peekable();
-    while let Some(c) = chars.next() {
-        let escapes = c == '\\' && chars.peek().is_some_and(|n| *n == quote || *n == '\\');
-        plain.push(if escapes { chars.next().unwrap_or(c) } else { c });
-    }
-    Ok((rest, plain))
-}
-
-/// Bytes of the quoted text at the start, with both quotes.
-fn quote_length(text: &str, quote: char) -> Option<usize> {
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        if c == quote {
-            return Some(at + c.len_utf8());
-        }
-        if c == '\\' {
-            let _ = chars.next();
-        }
-    }
-    None
-}
-
-/// Bytes of the parentheses at the start, where they close without a blank.
-fn balanced(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.checked_sub(1)?,
-            '|' | '"' => return None,
-            _ if c.is_whitespace() => return None,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at + 1);
-        }
-    }
-    None
-}
-
-/// `/source/` or `/source/i` where a term ends behind it, so that paths stay text.
-fn slashes(text: &str) -> Option<(&str, &str, bool)> {
-    // A star cannot stand first in an expression, but opens a comment.
-    let inner = text.strip_prefix('/').filter(|inner| !inner.starts_with('*'))?;
-    let mut chars = inner.char_indices();
-    let end = loop {
-        let (at, c) = chars.next()?;
-        match c {
-            '/' => break at,
-            '\\' => {
-                let _ = chars.next();
-            }
-            _ => {}
-        }
-    };
-    let (source, rest) = inner.split_at_checked(end).filter(|(source, _)| !source.is_empty())?;
-    let rest = rest.strip_prefix('/')?;
-    let (rest, any_case) = rest.strip_prefix('i').map_or((rest, false), |r| (r, true));
-    let ends = rest.is_empty()
-        || rest.starts_with(|c: char| c.is_whitespace() || matches!(c, ')' | '|'))
-        || rest.starts_with("&&");
-    ends.then_some((rest, source, any_case))
 }

@@ -35,8 +35,8 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("askama::", &["serve/pages.rs"], "make a view in serve/pages.rs"),
     (
         "nom::",
-        &["query/grammar.rs", "decode/", "refine/pattern.rs"],
-        "parse in query/grammar.rs or decode/",
+        &["query/grammar", "decode/", "refine/pattern.rs"],
+        "parse in query/grammar or decode/",
     ),
     ("std::fs", &["base/machine.rs"], "go through base::machine"),
     ("Instant::now", &["base/machine.rs"], "take the Clock from base::machine"),
