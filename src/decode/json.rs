@@ -111,7 +111,7 @@ impl Reader<'_> {
     fn read(&mut self, bytes: &[u8]) -> Record {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => Cow::Borrowed(text),
-            Err(_) => Cow::Owned(lines::decoded(bytes, self.origin)),
+            Err(_) => Cow::Owned(self.origin.decoded(bytes).into_owned()),
         };
         if read_object(&text, &mut self.flat).is_err() {
             self.flat.take();

@@ -25,7 +25,7 @@ pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Give
         Line::spanning(raw, 0, message.len())
     } else {
         defects.add(Defect::NotUtf8);
-        Line::with_message(raw, decoded(message, origin))
+        Line::with_message(raw, origin.decoded(message))
     };
     let via = origin.via("text");
     Record {
@@ -44,16 +44,6 @@ pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Give
         tag: None,
         defects,
     }
-}
-
-/// Text of bytes that are not UTF-8: in the origin's encoding where it has one that fits, else
-/// with replacement characters.
-pub(super) fn decoded(bytes: &[u8], origin: &Origin) -> String {
-    origin
-        .encoding
-        .and_then(|e| e.decode_without_bom_handling_and_without_replacement(bytes))
-        .unwrap_or_else(|| String::from_utf8_lossy(bytes))
-        .into_owned()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod syslog;
 
 pub use object::name;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,6 +53,15 @@ impl Origin {
             encoding: None,
             vias: Mutex::default(),
         }
+    }
+
+    /// Text of bytes that are not UTF-8: in this origin's encoding where it has one that fits, else
+    /// with replacement characters.
+    #[must_use]
+    pub fn decoded<'b>(&self, bytes: &'b [u8]) -> Cow<'b, str> {
+        self.encoding
+            .and_then(|e| e.decode_without_bom_handling_and_without_replacement(bytes))
+            .unwrap_or_else(|| String::from_utf8_lossy(bytes))
     }
 
     /// The shared [`Via`] of this origin's records of one wire format.

@@ -3,7 +3,7 @@
 //! | found | then |
 //! |---|---|
 //! | a catalogued segment | is served; opened when first asked |
-//! | a catalogued segment that is missing or has another size | leaves the catalogue; quarantine; said loudly |
+//! | a catalogued segment that is missing or has another size | leaves the catalogue; quarantine; said loudly; what the log still has of it is sealed anew |
 //! | a segment that is not catalogued, its records in the log or another segment | is removed |
 //! | a segment that is not catalogued, its records nowhere else | quarantine; served where the catalogue was lost |
 //! | no catalogue that can be read | is made anew from the segments themselves |

@@ -14,7 +14,7 @@ use crate::base::flatten::Flat;
 use crate::base::limits::{ARRAY_ITEMS_MAX, MSGPACK_NESTING_MAX};
 use crate::base::record::{Defect, Defects};
 use crate::base::value::Value;
-use crate::decode::{Origin, lines};
+use crate::decode::Origin;
 
 /// Why some bytes are no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -374,7 +374,7 @@ fn leaf(token: Token<'_>, flat: &mut Flat, origin: &Origin) -> Value {
                 return Value::str(text);
             }
             flat.note(Defect::NotUtf8);
-            Value::str(lines::decoded(bytes, origin))
+            Value::str(origin.decoded(bytes))
         }
         Token::Bin(bytes) | Token::Ext(_, bytes) => {
             let mut defects = Defects::default();

@@ -75,10 +75,7 @@ impl Context<'_> {
             return Cow::Borrowed(text);
         }
         self.defects.add(Defect::NotUtf8);
-        self.origin
-            .encoding
-            .and_then(|e| e.decode_without_bom_handling_and_without_replacement(bytes))
-            .unwrap_or_else(|| String::from_utf8_lossy(bytes))
+        self.origin.decoded(bytes)
     }
 
     /// A host, an app, a pid; cut where it is too long to be a name.
