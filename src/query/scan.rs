@@ -2,10 +2,13 @@
 //!
 //! Newest (or oldest) first, chunk by chunk; a chunk is left out by its time, its ids, or its
 //! index. Past the budget the answer is what was found, and says up to where it is complete.
+//! Pages are found here; what adds up all matches is `sweep`.
+
+mod sweep;
 
 use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering as Atomic};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering as Atomic;
 
 use super::check::{Check, ChunkRow, Scratch};
 use super::field::Keys;
@@ -18,14 +21,13 @@ use crate::base::time::{TimeRange, Timestamp};
 use crate::codec::{ChunkMeta, Rows};
 use crate::store::{Chunk, Snapshot};
 
+pub(super) use sweep::{Tally, count, unstarted};
+
 /// Rows between two looks at the clock; few, since a row may be of a mebibyte.
 const TICK_ROWS: u64 = 256;
 
 /// Records of a page that are read at once: a page of huge ones is cut before all are in memory.
 const FETCH_RECORDS: usize = 64;
-
-/// Most threads of one query, so that others and the intake have cores too.
-const THREADS_MAX: usize = 8;
 
 /// The budget is spent, or nobody waits any more.
 #[derive(Debug)]
@@ -428,179 +430,4 @@ impl Plan {
         records.sort_unstable_by_key(|r| r.0);
         Ok(records.into_iter().map(|r| r.1).collect())
     }
-}
-
-/// What a sweep over all matches adds up, one for each thread.
-pub(super) trait Tally: Send {
-    /// All rows of a chunk match; `false` where they must be looked at one by one.
-    fn whole(&mut self, meta: &ChunkMeta) -> bool;
-    /// This row matches.
-    fn row(&mut self, row: &ChunkRow<'_>) -> Result<()>;
-}
-
-/// What a sweep says besides its tallies.
-pub(super) struct Swept<T> {
-    pub(super) tallies: Vec<T>,
-    pub(super) partial: Option<String>,
-}
-
-impl Plan {
-    /// Visits every match, on several threads where there are several chunks.
-    pub(super) fn sweep<T: Tally>(
-        &mut self,
-        make: impl Fn() -> T + Sync,
-        meter: &mut Meter<'_>,
-    ) -> Result<Swept<T>> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = cores.min(self.chunks.len()).min(THREADS_MAX);
-        let shared = Shared {
-            next: AtomicUsize::new(0),
-            spent: AtomicBool::new(false),
-            unfinished: Mutex::new(Vec::new()),
-        };
-        let (plan, shared_ref, make_ref) = (&*self, &shared, &make);
-        let budget = meter.budget;
-        let work = move || {
-            let mut worker = Worker {
-                tally: make_ref(),
-                meter: Meter::new(budget),
-                explain: Explain::default(),
-            };
-            worker.run(plan, shared_ref).map(|()| worker)
-        };
-        let workers: Vec<Result<Worker<'_, T>>> = if threads <= 1 {
-            vec![work()]
-        } else {
-            std::thread::scope(|scope| {
-                let spawned: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-                let joined = spawned.into_iter().map(|thread| match thread.join() {
-                    Ok(done) => done,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                });
-                joined.collect()
-            })
-        };
-        let mut tallies = Vec::with_capacity(workers.len());
-        for worker in workers {
-            let worker = worker?;
-            meter.rows += worker.meter.rows;
-            self.explain.scanned += worker.explain.scanned;
-            self.explain.pruned_by_index += worker.explain.pruned_by_index;
-            tallies.push(worker.tally);
-        }
-        self.explain.rows = meter.rows;
-        let open = shared.unfinished.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let next = shared.next.load(Atomic::Relaxed);
-        let left = if shared.spent.load(Atomic::Relaxed) { self.chunks.get(next..) } else { None };
-        let left = left.unwrap_or_default().iter().map(|c| first_key(self.order, c.meta()));
-        let frontier = open.into_iter().chain(left).min();
-        let partial = frontier.map(|at| {
-            let side = if self.order == Order::Asc { "before" } else { "after" };
-            format!("{}: complete {side} {}", meter.why(), time_of(self.order, at))
-        });
-        Ok(Swept { tallies, partial })
-    }
-}
-
-/// What the threads of a sweep share.
-struct Shared {
-    /// The chunk that nobody has taken yet.
-    next: AtomicUsize,
-    spent: AtomicBool,
-    /// Keys of chunks that were begun and not finished.
-    unfinished: Mutex<Vec<i64>>,
-}
-
-struct Worker<'b, T> {
-    tally: T,
-    meter: Meter<'b>,
-    explain: Explain,
-}
-
-impl<T: Tally> Worker<'_, T> {
-    fn run(&mut self, plan: &Plan, shared: &Shared) -> Result<()> {
-        let mut scratch = Scratch::default();
-        while !shared.spent.load(Atomic::Relaxed) {
-            let Some(chunk) = plan.chunks.get(shared.next.fetch_add(1, Atomic::Relaxed)) else {
-                break;
-            };
-            let swept = self.chunk(plan, &**chunk, &mut scratch);
-            if let Err(Spent) = told(&**chunk, swept)? {
-                shared.spent.store(true, Atomic::Relaxed);
-                let mut open = shared.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-                open.push(first_key(plan.order, chunk.meta()));
-            }
-        }
-        Ok(())
-    }
-
-    fn chunk(
-        &mut self,
-        plan: &Plan,
-        chunk: &dyn Chunk,
-        scratch: &mut Scratch,
-    ) -> Result<Result<(), Spent>> {
-        if self.meter.look().is_err() {
-            return Ok(Err(Spent));
-        }
-        let inside = is_inside(plan.range, plan.last_id, chunk.meta());
-        if inside && matches!(plan.check, Check::All) && self.tally.whole(chunk.meta()) {
-            return Ok(Ok(()));
-        }
-        let Some(rows) = plan.open(chunk)? else {
-            self.explain.pruned_by_index += 1;
-            return Ok(Ok(()));
-        };
-        self.explain.scanned += 1;
-        for (row, (time, id)) in rows.times()?.iter().zip(rows.ids()?).enumerate() {
-            if !(inside || (plan.range.contains(*time) && *id <= plan.last_id)) {
-                continue;
-            }
-            if self.meter.tick().is_err() {
-                return Ok(Err(Spent));
-            }
-            let at = ChunkRow { rows: &*rows, row, id: *id, time: *time };
-            if plan.check.holds(&at, scratch)? {
-                self.tally.row(&at)?;
-            }
-        }
-        Ok(Ok(()))
-    }
-}
-
-/// Counts.
-struct Counter(u64);
-
-impl Tally for Counter {
-    fn whole(&mut self, meta: &ChunkMeta) -> bool {
-        self.0 += meta.rows as u64;
-        true
-    }
-    fn row(&mut self, _: &ChunkRow<'_>) -> Result<()> {
-        self.0 += 1;
-        Ok(())
-    }
-}
-
-/// See [`super::count`].
-pub(super) fn count(
-    snapshot: &Snapshot,
-    query: &Query,
-    range: TimeRange,
-    budget: &Budget,
-) -> Result<Answer<u64>> {
-    let mut meter = Meter::new(budget);
-    let last = last_id(snapshot);
-    let Ok(mut plan) = Plan::new(snapshot, query, range, Order::Desc, last, &mut meter)? else {
-        return Ok(unstarted(0, query, &meter));
-    };
-    let swept = plan.sweep(|| Counter(0), &mut meter)?;
-    let value = swept.tallies.iter().map(|t| t.0).sum();
-    Ok(Answer { value, partial: swept.partial, explain: plan.explain })
-}
-
-/// The answer where not even the names could be looked up in time.
-pub(super) fn unstarted<T>(value: T, query: &Query, meter: &Meter<'_>) -> Answer<T> {
-    let explain = Explain { query: query.to_string(), rows: meter.rows, ..Explain::default() };
-    Answer { value, partial: Some(format!("{}: nothing was counted", meter.why())), explain }
 }
