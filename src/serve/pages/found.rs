@@ -276,7 +276,12 @@ fn lines(
             href: address.at(beside(first), true).href(),
         });
     }
-    if let Some(last) = records.last().filter(|_| went_back || answer.value.next.is_some()) {
+    // An answer that ended early goes on where it stopped, also where it has no line yet.
+    let behind = match (went_back, answer.value.next) {
+        (true, _) => records.last().map(beside),
+        (false, next) => next.map(|next| cursor_text(&next, now)),
+    };
+    if let Some(behind) = behind {
         pages.push(Page {
             rel: "next",
             label: if newest_first {
@@ -284,7 +289,7 @@ fn lines(
             } else {
                 l.t("later lines →", "次の行 →")
             },
-            href: address.at(beside(last), false).href(),
+            href: address.at(behind, false).href(),
         });
     }
     if cursor.is_some() {
@@ -470,6 +475,15 @@ fn nothing(found: &Found, address: &Address, reader: &Reader) -> Nothing {
     let l = reader.l;
     let way =
         |label: &str, href: String| Way { label: label.to_owned(), href, note: String::new() };
+    if let Some(partial) = &found.partial {
+        let next = found.pages.iter().filter(|page| page.rel == "next");
+        return Nothing {
+            title: l.t("Nothing found so far", "まだ見つかっていません"),
+            text: partial.clone(),
+            ways: next.map(|page| way(page.label, page.href.clone())).collect(),
+            ..Nothing::default()
+        };
+    }
     let everything = address.over(range::ALL, "");
     let all = way(l.t("Everything that is kept", "保存されている全期間"), everything.href());
     if let Some(newest) = &found.elsewhere {
@@ -509,5 +523,45 @@ fn nothing(found: &Found, address: &Address, reader: &Reader) -> Nothing {
         )],
         examples: examples(address, l),
         ..Nothing::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::base::machine::SystemClock;
+    use crate::base::time::Zone;
+    use crate::decode::{Origin, syslog};
+    use crate::store::Chunk;
+    use crate::store::live::{Live, LiveChunk};
+
+    /// It may be there: the page does not say that it is not, and goes on where it stopped.
+    #[test]
+    fn an_answer_that_ended_early_is_no_answer() {
+        let origin = Origin::new("syslog", "udp", "10.0.0.1");
+        let now = Timestamp::parse_rfc3339("2026-11-22T12:00:00Z").expect("a time");
+        let record = syslog::read(b"<13>1 - h a - - - text", now, &origin).expect("a record");
+        let live = LiveChunk::new(vec![Arc::new(record)]).expect("a chunk");
+        let chunk: Arc<dyn Chunk> = Arc::new(Live(live));
+        let snapshot = Snapshot::new(vec![chunk]);
+        let reader =
+            Reader { l: Lang::En, zone: Zone::utc(), zone_name: "UTC".into(), cookie: None };
+        let address = Address { q: "nowhere".into(), ..Address::default() };
+        for (spent, title) in
+            [(true, "Nothing found so far"), (false, "Nothing that is kept matches")]
+        {
+            let budget = Budget {
+                clock: Arc::new(SystemClock::new()),
+                deadline: None,
+                cancelled: Arc::new(AtomicBool::new(spent)),
+            };
+            let found = look(&snapshot, &budget, &address, &reader, now).expect("an answer");
+            let nothing = nothing(&found, &address, &reader);
+            assert_eq!(nothing.title, title);
+            let goes_on = nothing.ways.iter().any(|way| way.href.contains("cursor="));
+            assert_eq!(goes_on, spent, "{title}");
+        }
     }
 }
