@@ -326,6 +326,24 @@ fn http_takes_each_kind_of_body() {
     assert_eq!(raw, (200, b"plain b\r".to_vec()));
 }
 
+#[test]
+fn http_says_which_parameter_does_not_read() {
+    let server = Server::start();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    for query in ["year=abc", "host=a&host=b", "time_zone=Nowhere/City", "encoding=klingon"] {
+        let url = format!("{}/api/v1/ingest?{query}", server.url());
+        let mut answer = agent.post(&url).send("a line\n").expect("an answer");
+        let kind = answer.headers().get("content-type").and_then(|v| v.to_str().ok());
+        assert_eq!(kind, Some("application/problem+json"), "{query}");
+        let text = answer.body_mut().read_to_string().expect("text");
+        let problem: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((answer.status().as_u16(), &problem["status"]), (400, &400.into()), "{query}");
+        let name = query.split('=').next().unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains(name), "{query}: {problem}");
+    }
+}
+
 fn post_packed(server: &Server, coding: &str, body: &[u8]) -> (u16, Value) {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();
