@@ -97,12 +97,16 @@ fn certificates(config: &Config) -> Vec<Problem> {
     syslog.chain(forward).filter_map(check).collect()
 }
 
-/// `config check`.
-pub(super) fn check(settings: &Settings) -> Outcome {
-    let loaded = read(settings)?;
+fn warn(loaded: &Loaded) {
     for warning in &loaded.warnings {
         note(&format!("warning: {warning}"));
     }
+}
+
+/// `config check`.
+pub(super) fn check(settings: &Settings) -> Outcome {
+    let loaded = read(settings)?;
+    warn(&loaded);
     print("the configuration is good\n");
     Ok(())
 }
@@ -110,6 +114,7 @@ pub(super) fn check(settings: &Settings) -> Outcome {
 /// `config show`: TOML that would give the same configuration, each value with its origin.
 pub(super) fn show(settings: &Settings) -> Outcome {
     let loaded = read(settings)?;
+    warn(&loaded);
     let mut sections: Vec<(&str, usize)> = Vec::new();
     for shown in &loaded.shown {
         if !sections.contains(&(&shown.section, shown.number)) {

@@ -353,7 +353,7 @@ impl Road {
             if status == StatusCode::BAD_REQUEST
                 && let Ok(Refused { detail }) = serde_json::from_str(&text)
             {
-                return Err(Failure::Request(format!("the server refuses: {detail}")));
+                return Err(Failure::Misuse(format!("the server refuses: {detail}")));
             }
             if !status.is_success() {
                 return Err(Failure::Request(format!("{} answered {status}: {text}", self.url)));

@@ -72,7 +72,7 @@ struct Settings {
     /// Configuration file [default: ./shirabe.toml, else /etc/shirabe/shirabe.toml, if there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where everything is kept [default: ./shirabe-data]
+    /// Where everything is kept [default: ./shirabe-data, of demo: ./shirabe-demo]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
     /// Page and API [default: 127.0.0.1:8514]
@@ -115,6 +115,8 @@ enum Failure {
     Problems(Vec<Problem>),
     /// A request to a server did not succeed: a sentence.
     Request(String),
+    /// The server does not know what an option asks for: a sentence.
+    Misuse(String),
 }
 
 impl From<Error> for Failure {
@@ -162,6 +164,7 @@ fn tell(failure: &Failure) -> ExitCode {
             (problems.iter().map(ToString::to_string).collect(), ExitCode::from(2))
         }
         Failure::Request(text) => (vec![text.clone()], ExitCode::from(1)),
+        Failure::Misuse(text) => (vec![text.clone()], ExitCode::from(2)),
         Failure::Error(error) => (vec![error.to_string()], exit_code(error)),
     };
     for line in lines {

@@ -255,9 +255,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Open to all: life, the way in, and what the way in is drawn with.
+/// Open to all: life and readiness (probes have no token), the way in, and what it is drawn with.
 fn is_open(path: &str) -> bool {
-    path == "/healthz" || path == "/login" || path.starts_with("/assets/")
+    matches!(path, "/healthz" | "/readyz" | "/login") || path.starts_with("/assets/")
 }
 
 /// Does a browser ask for a page?
