@@ -25,7 +25,8 @@ fn main() -> Result<(), String> {
     println!("cargo:rerun-if-env-changed=SHIRABE_REQUIRE_WEB");
 
     if let Some(commit) = commit() {
-        println!("cargo:rustc-env=SHIRABE_COMMIT={commit}");
+        // No `SHIRABE_` name: `cargo run` hands it to the program, which reads those as settings.
+        println!("cargo:rustc-env=BUILT_COMMIT={commit}");
     }
     let styles = styles(&web.join("styles")).map_err(|e| format!("web/styles: {e}"))?;
     fs::write(out.join("page.css"), styles).map_err(|e| format!("page.css: {e}"))?;

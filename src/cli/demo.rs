@@ -46,8 +46,13 @@ impl Shop {
     }
 }
 
+/// Is this one of the shop's apps? The server's own log stands in the same store.
+pub(super) fn tells_of(app: &str) -> bool {
+    app != "shirabe"
+}
+
 /// Tells the past at once, then the present as it happens, until `stop` ends or says so. What was
-/// told before (`told`: the newest time that is kept) is not told again after a restart.
+/// told before (`told`: when its newest line came) is not told again after a restart.
 pub(super) fn tell(to: SocketAddr, told: Timestamp, clock: &dyn Clock, stop: &Receiver<()>) {
     let mut shop = Shop { to, connection: None };
     let past = clock.now().millis().div_euclid(1_000) - PAST_S;

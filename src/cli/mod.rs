@@ -101,7 +101,7 @@ enum LogFormat {
 
 /// Version, commit where the build knows it, and what was compiled in.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let commit = option_env!("SHIRABE_COMMIT").unwrap_or("unknown");
+    let commit = option_env!("BUILT_COMMIT").unwrap_or("unknown");
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     let version = env!("CARGO_PKG_VERSION");
     format!("{version} (commit {commit}, {build} build, tls, gzip, deflate, zstd, bzip2, xz)")

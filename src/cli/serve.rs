@@ -248,8 +248,8 @@ fn start_demo(
 ) -> Option<std::sync::mpsc::Sender<()>> {
     let to = bound.iter().find(|b| b.protocol == "syslog" && b.transport == "tcp")?.address;
     let (stop, stopped) = std::sync::mpsc::channel();
-    let snapshot = store.snapshot();
-    let told = snapshot.chunks().iter().map(|c| c.meta().max_time).max().unwrap_or(Timestamp::MIN);
+    let told = store.sources().into_iter().filter(|source| demo::tells_of(&source.app));
+    let told = told.map(|source| source.last).max().unwrap_or(Timestamp::MIN);
     std::thread::spawn(move || demo::tell(to, told, &*clock, &stopped));
     Some(stop)
 }
