@@ -1,0 +1,176 @@
+//! Files that are missing, of another format, or not what was written.
+
+use super::*;
+
+#[test]
+fn a_lost_or_damaged_catalogue_is_made_anew() {
+    for damage in [false, true] {
+        let disk = sim();
+        let store = open(&disk, 1 << 20).unwrap();
+        for text in ["one", "two", "three"] {
+            put(&store, &[text]);
+            store.seal(false).unwrap();
+        }
+        put(&store, &["live"]);
+        store.close().unwrap();
+        drop(store);
+        let path = Path::new("/data/catalog");
+        if damage {
+            disk.flip(path, 300);
+        } else {
+            disk.remove(path).unwrap();
+        }
+        let store = open(&disk, 1 << 20).unwrap();
+        assert_eq!(messages(&store), ["one", "two", "three", "live"]);
+        put(&store, &["next"]);
+        assert_eq!(store.snapshot().last_id(), Some(5));
+        assert_eq!(store.seal(false).unwrap(), 4);
+        store.close().unwrap();
+        drop(store);
+        assert_eq!(messages(&open(&disk, 1 << 20).unwrap()).len(), 5);
+    }
+}
+
+#[test]
+fn a_missing_segment_costs_itself_only() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    for text in ["one", "two", "three"] {
+        put(&store, &[text]);
+        store.seal(false).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    disk.remove(Path::new(&names(&disk, ".seg")[1])).unwrap();
+    let store = open(&disk, 1 << 20).unwrap();
+    assert_eq!(messages(&store), ["one", "three"]);
+    assert_eq!(store.sources()[0].records, 2);
+    put(&store, &["four"]);
+    assert_eq!(store.snapshot().last_id(), Some(4));
+}
+
+#[test]
+fn another_format_is_refused_untouched() {
+    let disk = sim();
+    drop(open(&disk, 1 << 20).unwrap());
+    disk.replace(Path::new("/data/VERSION"), b"shirabe data format 1\n").unwrap();
+    let refused = open(&disk, 1 << 20).map(drop);
+    assert!(matches!(refused, Err(Error::Version { got: 1, want: 0, .. })), "{refused:?}");
+}
+
+#[test]
+fn a_segment_of_another_format_is_refused_untouched() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    put(&store, &["one"]);
+    store.seal(false).unwrap();
+    store.close().unwrap();
+    drop(store);
+    disk.remove(Path::new("/data/catalog")).unwrap();
+    let path = names(&disk, ".seg").remove(0);
+    disk.flip(Path::new(&path), 8 * segment::MAGIC.len());
+    let refused = open(&disk, 1 << 20).map(drop);
+    assert!(matches!(refused, Err(Error::Version { got: 1, want: 0, .. })), "{refused:?}");
+    assert_eq!(names(&disk, ".seg"), std::slice::from_ref(&path));
+    disk.flip(Path::new(&path), 8 * segment::MAGIC.len());
+    assert_eq!(messages(&open(&disk, 1 << 20).unwrap()), ["one"]);
+}
+
+#[test]
+fn what_the_log_gave_back_for_a_missing_segment_is_there_after_the_next_start_too() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    put(&store, &["one"]);
+    let log = names(&disk, "/log/").remove(0);
+    let logged = disk.read(Path::new(&log)).unwrap();
+    store.seal(false).unwrap();
+    put(&store, &["two"]);
+    store.seal(false).unwrap();
+    put(&store, &["three"]);
+    store.close().unwrap();
+    drop(store);
+    // As after a crash between the catalogue and the end of the log file.
+    disk.replace(Path::new(&log), &logged).unwrap();
+    disk.remove(Path::new(&names(&disk, ".seg")[0])).unwrap();
+    for start in 0..3 {
+        let store = open(&disk, 1 << 20).unwrap();
+        let mut found = messages(&store);
+        found.sort_unstable();
+        assert_eq!(found, ["one", "three", "two"], "start {start}");
+        if start == 1 {
+            store.seal(false).unwrap();
+        }
+        store.close().unwrap();
+    }
+}
+
+/// Reads everything; damage is an error, never a panic, never another record.
+fn read_all(store: &Store, known: &BTreeMap<u64, String>) -> bool {
+    let mut damaged = false;
+    for chunk in store.snapshot().chunks() {
+        for key in [Key::Letters("line".into()), Key::Token("abcdef123456".into())] {
+            drop(chunk.may_hold(&key));
+        }
+        let read = chunk.rows().and_then(|rows| {
+            (0..rows.meta().rows).map(|row| rows.record(row)).collect::<Result<Vec<_>>>()
+        });
+        match read {
+            Ok(records) => {
+                for record in records {
+                    assert_eq!(known.get(&record.id).map(String::as_str), Some(record.message()));
+                }
+            }
+            Err(error) => {
+                damaged = true;
+                chunk.distrust(&error);
+            }
+        }
+    }
+    damaged
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_never_a_wrong_answer() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    let texts: Vec<String> = (0..40).map(|n| format!("line {n} id=abcdef1234{n}")).collect();
+    let known: BTreeMap<u64, String> = (1..).zip(texts.clone()).collect();
+    for half in texts.chunks(20) {
+        put(&store, &half.iter().map(String::as_str).collect::<Vec<_>>());
+        store.seal(false).unwrap();
+    }
+    let more = ["live one", "live two"];
+    put(&store, &more);
+    let mut known = known;
+    known.extend((41..).zip(more.map(str::to_owned)));
+    store.close().unwrap();
+    drop(store);
+    let (mut quarantined, mut tried) = (0, 0);
+    for path in disk.paths() {
+        let bits = disk.read(&path).unwrap().len() * 8;
+        for bit in (0..bits).step_by((bits / 60).max(1)) {
+            let copy = disk.after_crash(Faults::default());
+            copy.flip(&path, bit);
+            tried += 1;
+            let store = match open(&copy, 1 << 20) {
+                Ok(store) => store,
+                Err(error) => {
+                    assert!(matches!(error, Error::Version { .. }), "{path:?} {bit}: {error}");
+                    continue;
+                }
+            };
+            if read_all(&store, &known) {
+                // The sealer looks at what was distrusted; a seal may come before or after.
+                store.seal(false).unwrap();
+                while store.status().quarantined == 0 {
+                    std::thread::yield_now();
+                }
+                assert!(!read_all(&store, &known), "{path:?} {bit}");
+            }
+            quarantined += store.status().quarantined;
+            put(&store, &["after"]);
+            assert!(store.snapshot().last_id().unwrap() > 42, "{path:?} {bit}");
+        }
+    }
+    assert!(tried > 200 && quarantined > 50, "{tried} {quarantined}");
+}

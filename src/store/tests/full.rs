@@ -1,0 +1,84 @@
+//! A disk that is full or fails: said, survived, healed.
+
+use super::*;
+
+#[test]
+fn a_full_disk_is_said_and_heals() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    put(&store, &["before"]);
+    let used = (1_u64 << 40) - disk.free_bytes(Path::new("/data")).unwrap();
+    for capacity in [0, used, used + 10, used + 40, used + 100] {
+        disk.set_capacity(Some(capacity));
+        let refused = append(&store, vec![record(&"x".repeat(200))]);
+        assert!(matches!(refused, Err(Error::Busy(Refusal::DiskFull))), "{capacity}");
+        assert_eq!(store.status().refusing, Some(Refusal::DiskFull));
+        assert_eq!(messages(&store)[0], "before", "search goes on");
+        assert!(matches!(store.seal(false), Err(Error::Busy(Refusal::DiskFull))));
+        disk.set_capacity(None);
+        assert_eq!(store.status().refusing, None);
+        put(&store, &["healed"]);
+    }
+    assert!(store.seal(false).is_ok());
+    let want = ["before", "healed", "healed", "healed", "healed", "healed"];
+    assert_eq!(messages(&store), want);
+    store.close().unwrap();
+    drop(store);
+    let store = open(&disk, 1 << 20).unwrap();
+    assert_eq!(messages(&store), want);
+    assert_eq!(store.snapshot().last_id(), Some(6), "a refused record takes no id");
+    assert_eq!(store.status().quarantined, 0);
+}
+
+#[test]
+fn below_the_floor_nothing_is_accepted() {
+    let disk = sim();
+    let options = Options { free_floor_bytes: 10_000, ..options(Path::new("/data")) };
+    let store = Store::open(options, Arc::new(disk.clone()), ManualClock::new(START)).unwrap();
+    put(&store, &["one"]);
+    disk.set_capacity(Some(9_000));
+    let refused = append(&store, vec![record("two")]);
+    assert!(matches!(refused, Err(Error::Busy(Refusal::DiskFull))));
+    assert_eq!(store.status().refusing, Some(Refusal::DiskFull));
+    disk.set_capacity(None);
+    put(&store, &["two"]);
+    assert_eq!(messages(&store), ["one", "two"]);
+}
+
+#[test]
+fn when_sealing_cannot_go_on_appends_are_refused_not_kept_waiting() {
+    let disk = sim();
+    let store = open(&disk, 3_000).unwrap();
+    put(&store, &["first"]);
+    disk.set_capacity(Some(20_000));
+    let mut refused = false;
+    for _ in 0..500 {
+        refused |= append(&store, vec![record(&"y".repeat(50))]).is_err();
+        if refused {
+            break;
+        }
+    }
+    assert!(refused);
+    disk.set_capacity(None);
+    store.seal(false).unwrap();
+    put(&store, &["last"]);
+    assert_eq!(messages(&store).last().unwrap(), "last");
+}
+
+#[test]
+fn a_failed_sync_poisons_until_reopened() {
+    let disk = sim();
+    let store = open(&disk, 1 << 20).unwrap();
+    put(&store, &["acked"]);
+    disk.fail_sync(1);
+    assert!(matches!(append(&store, vec![record("unknown")]), Err(Error::Poisoned)));
+    assert!(matches!(append(&store, vec![record("later")]), Err(Error::Poisoned)));
+    assert!(matches!(store.seal(false), Err(Error::Poisoned)));
+    assert!(store.status().poisoned);
+    assert_eq!(messages(&store), ["acked"], "search goes on");
+    assert!(matches!(store.close(), Err(Error::Poisoned)));
+    drop(store);
+    let store = open(&disk, 1 << 20).unwrap();
+    assert_eq!(messages(&store)[0], "acked");
+    put(&store, &["again"]);
+}
