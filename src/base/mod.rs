@@ -13,6 +13,7 @@
 //! | `split` | the one tokenizer, and the splitter of lines into what varies and what does not |
 //! | `stamp` | times inside of lines, as numbers that give back the same text |
 //! | `fold` | case, width and compatibility folding for search |
+//! | `find` | a text in a text |
 //! | `limits` | every bound of the program with its reason |
 //! | `error` | errors by cause and remedy |
 //! | `machine` | the clock and the disk, real |
@@ -20,6 +21,7 @@
 //! | `metrics` | counters, and their Prometheus text |
 
 pub mod error;
+pub mod find;
 pub mod flatten;
 pub mod fold;
 pub mod json;

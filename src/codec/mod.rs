@@ -1,5 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 
+pub mod ask;
 mod body;
 mod column;
 mod encoders;
@@ -12,6 +13,7 @@ pub mod record;
 mod rows;
 #[cfg(test)]
 mod sample;
+mod set;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -22,10 +24,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::error::Result;
+use crate::base::find::Finder;
 use crate::base::machine::ReadAt;
-use crate::base::record::{Record, Severity};
+use crate::base::record::{Facility, Record, Severity};
 use crate::base::time::Timestamp;
-use crate::base::value::Field;
+use crate::base::value::{Field, Value};
+use ask::{Asked, By, Groups, Watch};
+
+pub use set::RowSet;
 
 /// What is known of a chunk without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,10 +100,63 @@ impl Body {
     }
 }
 
+/// Where a text is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Look {
+    /// In the message, the host, the app, and the values of fields.
+    Everywhere,
+    /// In the message alone.
+    Message,
+}
+
+/// A text that a record has once, and many records alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// Every record has one.
+    Host,
+    /// Every record has one.
+    App,
+    /// The facility's name.
+    Facility,
+    /// As in the record.
+    Pid,
+    /// As in the record.
+    Format,
+    /// As in the record.
+    Tag,
+    /// Of the record's `via`, as the following.
+    WireFormat,
+    /// The listener's name.
+    Listener,
+    /// `tcp`, `udp`, …
+    Transport,
+    /// The sender's address.
+    Peer,
+}
+
+impl Name {
+    /// What a record has of this name.
+    pub fn of(self, record: &Record) -> Option<&str> {
+        match self {
+            Self::Host => Some(&record.host),
+            Self::App => Some(&record.app),
+            Self::Facility => record.facility.map(Facility::name),
+            Self::Pid => record.pid.as_deref(),
+            Self::Format => record.format.as_deref(),
+            Self::Tag => record.tag.as_deref(),
+            Self::WireFormat => Some(&record.via.format),
+            Self::Listener => Some(&record.via.listener),
+            Self::Transport => Some(&record.via.transport),
+            Self::Peer => Some(&record.via.peer),
+        }
+    }
+}
+
 /// The rows of one chunk, live or sealed: what a scan works on.
 ///
 /// Columns are decoded at the first call that needs them and kept until the chunk is dropped.
 /// Every method with `row` answers [`crate::base::error::Error::Corrupt`] beyond the last row.
+/// Those with `among` answer which of these rows are meant; they look at as little as they can.
 pub trait Rows: Send + Sync {
     /// What is known without decoding.
     fn meta(&self) -> &ChunkMeta;
@@ -115,17 +174,75 @@ pub trait Rows: Send + Sync {
     fn message(&self, row: usize) -> Result<&str>;
     /// A row's fields.
     fn fields(&self, row: usize) -> Result<&[Field]>;
-    /// Names of all fields of all rows, each once, in no order.
-    fn field_names(&self) -> Result<Vec<Arc<str>>> {
-        let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+    /// Those where a text is found.
+    fn find(
+        &self,
+        finder: &Finder,
+        look: Look,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+    ) -> Asked<RowSet> {
+        ask::find(self, finder, look, among, watch)
+    }
+    /// Those whose message passes.
+    fn with_message(
+        &self,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+        is: &mut dyn FnMut(&str) -> bool,
+    ) -> Asked<RowSet> {
+        ask::filter(among, watch, |row| self.message(row).map(&mut *is))
+    }
+    /// Those that have such a name, and it passes.
+    fn with_name(
+        &self,
+        name: Name,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+        is: &mut dyn FnMut(&str) -> bool,
+    ) -> Asked<RowSet> {
+        ask::with_name(self, name, among, watch, is)
+    }
+    /// Those that have a severity, and it passes.
+    fn with_severity(
+        &self,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+        is: &mut dyn FnMut(Severity) -> bool,
+    ) -> Asked<RowSet> {
+        ask::with_severity(self, among, watch, is)
+    }
+    /// Those that have a field of a name that is meant, whose value passes.
+    fn with_field(
+        &self,
+        named: &dyn Fn(&str) -> bool,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+        is: &mut dyn FnMut(&Value) -> bool,
+    ) -> Asked<RowSet> {
+        ask::with_field(self, named, among, watch, is)
+    }
+    /// Those whose record passes.
+    fn with_record(
+        &self,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+        is: &mut dyn FnMut(&Record) -> bool,
+    ) -> Asked<RowSet> {
+        ask::filter(among, watch, |row| self.record(row).map(|record| is(&record)))
+    }
+    /// Tells these rows apart.
+    fn group(&self, by: &By<'_>, among: &RowSet, watch: &mut dyn Watch) -> Asked<Groups> {
+        ask::group(self, by, among, watch)
+    }
+    /// Has any row a field of a name that is meant?
+    fn has_field(&self, named: &dyn Fn(&str) -> bool) -> Result<bool> {
         for row in 0..self.meta().rows {
-            for field in self.fields(row)? {
-                if !names.contains(&*field.name) {
-                    names.insert(Arc::clone(&field.name));
-                }
+            if self.fields(row)?.iter().any(|field| named(&field.name)) {
+                return Ok(true);
             }
         }
-        Ok(names.into_iter().collect())
+        Ok(false)
     }
     /// The whole record.
     fn record(&self, row: usize) -> Result<Arc<Record>>;

@@ -259,9 +259,9 @@ impl Rows for ChunkRows {
         fields.get(row, slot).map_err(|damage| damage.at(&self.here()))
     }
 
-    fn field_names(&self) -> Result<Vec<Arc<str>>> {
+    fn has_field(&self, named: &dyn Fn(&str) -> bool) -> Result<bool> {
         let names = self.chunk_fields()?.names().map_err(|damage| damage.at(&self.here()))?;
-        Ok(names.into_iter().collect())
+        Ok(names.iter().any(|name| named(name)))
     }
 
     fn record(&self, row: usize) -> Result<Arc<Record>> {

@@ -1,23 +1,20 @@
-//! A query made ready, asked of one row: a record of the live tail or a row of a chunk.
+//! A query made ready, asked of one record in memory; `select` asks it of a chunk.
 //!
-//! `plan` builds it; nothing here looks at more than one row.
+//! `plan` builds it; nothing here looks at more than one record.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::sync::Arc;
 
 use regex::Regex;
 
 use super::field::{Builtin, Keys, Number, gravity};
-use super::find::{Finder, is_glob};
-use crate::base::error::Result;
+use super::select::named;
+use crate::base::find::{Finder, is_glob};
 use crate::base::fold::{Folder, Mapped, fold_into};
 use crate::base::record::{Record, Severity};
 use crate::base::time::Timestamp;
-use crate::base::value::{Field, Value};
-use crate::codec::Rows;
+use crate::base::value::Value;
 
 /// What a record must be.
 #[derive(Clone, Debug)]
@@ -114,81 +111,6 @@ fn address_bits(text: &str) -> Option<(u128, bool)> {
     })
 }
 
-/// What a check looks at.
-pub(super) trait Row {
-    fn id(&self) -> Result<u64>;
-    fn time(&self) -> Result<Timestamp>;
-    fn severity(&self) -> Result<Option<Severity>>;
-    fn host(&self) -> Result<&str>;
-    fn app(&self) -> Result<&str>;
-    fn message(&self) -> Result<&str>;
-    fn fields(&self) -> Result<&[Field]>;
-    /// All of it, for what is asked for rarely.
-    fn whole(&self) -> Result<Cow<'_, Record>>;
-}
-
-impl Row for &Record {
-    fn id(&self) -> Result<u64> {
-        Ok(self.id)
-    }
-    fn time(&self) -> Result<Timestamp> {
-        Ok(self.time)
-    }
-    fn severity(&self) -> Result<Option<Severity>> {
-        Ok(self.severity)
-    }
-    fn host(&self) -> Result<&str> {
-        Ok(&self.host)
-    }
-    fn app(&self) -> Result<&str> {
-        Ok(&self.app)
-    }
-    fn message(&self) -> Result<&str> {
-        Ok(Record::message(self))
-    }
-    fn fields(&self) -> Result<&[Field]> {
-        Ok(&self.fields)
-    }
-    fn whole(&self) -> Result<Cow<'_, Record>> {
-        Ok(Cow::Borrowed(self))
-    }
-}
-
-/// A row of a chunk.
-pub(super) struct ChunkRow<'r> {
-    pub(super) rows: &'r dyn Rows,
-    pub(super) row: usize,
-    pub(super) id: u64,
-    pub(super) time: Timestamp,
-}
-
-impl Row for ChunkRow<'_> {
-    fn id(&self) -> Result<u64> {
-        Ok(self.id)
-    }
-    fn time(&self) -> Result<Timestamp> {
-        Ok(self.time)
-    }
-    fn severity(&self) -> Result<Option<Severity>> {
-        self.rows.severity(self.row)
-    }
-    fn host(&self) -> Result<&str> {
-        self.rows.host(self.row)
-    }
-    fn app(&self) -> Result<&str> {
-        self.rows.app(self.row)
-    }
-    fn message(&self) -> Result<&str> {
-        self.rows.message(self.row)
-    }
-    fn fields(&self) -> Result<&[Field]> {
-        self.rows.fields(self.row)
-    }
-    fn whole(&self) -> Result<Cow<'_, Record>> {
-        self.rows.record(self.row).map(|r| Cow::Owned(Arc::unwrap_or_clone(r)))
-    }
-}
-
 /// Buffers of a scan, and what is known of the row at hand.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -200,7 +122,7 @@ pub(super) struct Scratch {
 
 /// One value, as checks see it.
 #[derive(Clone, Copy)]
-enum Seen<'v> {
+pub(super) enum Seen<'v> {
     Text(&'v str),
     Value(&'v Value),
     Severity(Severity),
@@ -209,38 +131,24 @@ enum Seen<'v> {
 }
 
 impl Check {
-    /// Does it hold for this row?
-    pub(super) fn holds(&self, row: &impl Row, scratch: &mut Scratch) -> Result<bool> {
+    /// Does it hold for this record?
+    pub(super) fn holds(&self, record: &Record, scratch: &mut Scratch) -> bool {
         scratch.message_is_folded = false;
-        self.ask(row, scratch)
+        self.ask(record, scratch)
     }
 
-    fn ask(&self, row: &impl Row, scratch: &mut Scratch) -> Result<bool> {
+    fn ask(&self, record: &Record, scratch: &mut Scratch) -> bool {
         match self {
-            Self::All => Ok(true),
-            Self::And(checks) => {
-                for check in checks {
-                    if !check.ask(row, scratch)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
-            Self::Or(checks) => {
-                for check in checks {
-                    if check.ask(row, scratch)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            Self::Not(check) => check.ask(row, scratch).map(|holds| !holds),
-            Self::Text(finder) => text_is_in(finder, row, scratch),
-            Self::Regex(regex) => Ok(regex.is_match(row.message()?)),
-            Self::Field(check) => check.ask(row, scratch),
+            Self::All => true,
+            Self::And(checks) => checks.iter().all(|check| check.ask(record, scratch)),
+            Self::Or(checks) => checks.iter().any(|check| check.ask(record, scratch)),
+            Self::Not(check) => !check.ask(record, scratch),
+            Self::Text(finder) => text_is_in(finder, record, scratch),
+            Self::Regex(regex) => regex.is_match(record.message()),
+            Self::Field(check) => check.ask(record, scratch),
             Self::Either { keys, field, text } => {
-                let known = row.fields()?.iter().any(|f| keys.has(&f.name));
-                if known { field.ask(row, scratch) } else { text.ask(row, scratch) }
+                let known = record.fields.iter().any(|f| keys.has(&f.name));
+                if known { field.ask(record, scratch) } else { text.ask(record, scratch) }
             }
         }
     }
@@ -283,8 +191,8 @@ fn regex_places(regex: &Regex, text: &str, found: &mut Vec<Range<usize>>) {
 }
 
 /// Message, host, app, then the values of fields.
-fn text_is_in(finder: &Finder, row: &impl Row, scratch: &mut Scratch) -> Result<bool> {
-    let message = row.message()?;
+fn text_is_in(finder: &Finder, record: &Record, scratch: &mut Scratch) -> bool {
+    let message = record.message();
     if finder.folds() {
         if !scratch.message_is_folded {
             scratch.message.clear();
@@ -292,14 +200,14 @@ fn text_is_in(finder: &Finder, row: &impl Row, scratch: &mut Scratch) -> Result<
             scratch.message_is_folded = true;
         }
         if finder.is_in(&scratch.message) {
-            return Ok(true);
+            return true;
         }
     } else if finder.is_in(message) {
-        return Ok(true);
+        return true;
     }
-    Ok(finds(finder, row.host()?, &mut scratch.folder)
-        || finds(finder, row.app()?, &mut scratch.folder)
-        || row.fields()?.iter().any(|f| value_holds(finder, &f.value, scratch)))
+    finds(finder, &record.host, &mut scratch.folder)
+        || finds(finder, &record.app, &mut scratch.folder)
+        || record.fields.iter().any(|f| value_holds(finder, &f.value, scratch))
 }
 
 fn finds(finder: &Finder, text: &str, folder: &mut Folder) -> bool {
@@ -324,62 +232,53 @@ fn print(value: impl std::fmt::Display, buffer: &mut String) -> &str {
 }
 
 impl FieldCheck {
-    fn ask(&self, row: &impl Row, scratch: &mut Scratch) -> Result<bool> {
+    fn ask(&self, record: &Record, scratch: &mut Scratch) -> bool {
         if let Some(builtin) = self.builtin
-            && self.builtin_holds(builtin, row, scratch)?
+            && self.builtin_holds(builtin, record, scratch)
         {
-            return Ok(true);
+            return true;
         }
         if self.keys == Keys::None {
-            return Ok(false);
+            return false;
         }
-        let named = row.fields()?.iter().filter(|f| self.keys.has(&f.name));
-        Ok(named.into_iter().any(|f| self.wanted.is(Seen::Value(&f.value), scratch)))
+        let mut named = record.fields.iter().filter(|f| self.keys.has(&f.name));
+        named.any(|f| self.wanted.is(Seen::Value(&f.value), scratch))
     }
 
-    fn builtin_holds(
-        &self,
-        builtin: Builtin,
-        row: &impl Row,
-        scratch: &mut Scratch,
-    ) -> Result<bool> {
+    fn builtin_holds(&self, builtin: Builtin, record: &Record, scratch: &mut Scratch) -> bool {
+        if let Some(name) = named(builtin) {
+            return name.of(record).is_some_and(|text| self.wanted.is(Seen::Text(text), scratch));
+        }
         let mut is = |seen: Seen<'_>| self.wanted.is(seen, scratch);
-        Ok(match builtin {
-            Builtin::Id => is(Seen::Id(row.id()?)),
-            Builtin::Time => is(Seen::Time(row.time()?)),
-            Builtin::Host => is(Seen::Text(row.host()?)),
-            Builtin::App => is(Seen::Text(row.app()?)),
-            Builtin::Message => is(Seen::Text(row.message()?)),
-            Builtin::Severity => row.severity()?.is_some_and(|s| is(Seen::Severity(s))),
-            rare => {
-                let record = row.whole()?;
-                match rare {
-                    Builtin::Received => is(Seen::Time(record.received)),
-                    Builtin::Defect => record.defects.iter().any(|d| is(Seen::Text(d.code()))),
-                    other => rare_text(other, &record).is_some_and(|text| is(Seen::Text(text))),
-                }
-            }
-        })
-    }
-}
-
-/// The texts that are asked for rarely.
-pub(super) fn rare_text(builtin: Builtin, record: &Record) -> Option<&str> {
-    match builtin {
-        Builtin::Facility => record.facility.map(crate::base::record::Facility::name),
-        Builtin::Pid => record.pid.as_deref(),
-        Builtin::Format => record.format.as_deref(),
-        Builtin::Tag => record.tag.as_deref(),
-        Builtin::WireFormat => Some(&record.via.format),
-        Builtin::Listener => Some(&record.via.listener),
-        Builtin::Transport => Some(&record.via.transport),
-        Builtin::Peer => Some(&record.via.peer),
-        _ => None,
+        match builtin {
+            Builtin::Id => is(Seen::Id(record.id)),
+            Builtin::Time => is(Seen::Time(record.time)),
+            Builtin::Message => is(Seen::Text(record.message())),
+            Builtin::Severity => record.severity.is_some_and(|s| is(Seen::Severity(s))),
+            rare => self.wanted.is_of_record(rare, record, scratch),
+        }
     }
 }
 
 impl Wanted {
-    fn is(&self, seen: Seen<'_>, scratch: &mut Scratch) -> bool {
+    /// Is it of what a record has besides names, severity and message?
+    pub(super) fn is_of_record(
+        &self,
+        builtin: Builtin,
+        record: &Record,
+        scratch: &mut Scratch,
+    ) -> bool {
+        match builtin {
+            Builtin::Received => self.is(Seen::Time(record.received), scratch),
+            Builtin::Defect => {
+                record.defects.iter().any(|d| self.is(Seen::Text(d.code()), scratch))
+            }
+            _ => false,
+        }
+    }
+
+    /// Is it of this value?
+    pub(super) fn is(&self, seen: Seen<'_>, scratch: &mut Scratch) -> bool {
         if let Seen::Value(Value::Array(items)) = seen {
             return items.iter().any(|item| self.is(Seen::Value(item), scratch));
         }

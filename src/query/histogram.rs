@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::check::{ChunkRow, Row, rare_text};
 use super::field::{Builtin, Keys, Name};
 use super::scan::{self, Meter, Plan, Tally};
+use super::select::named;
 use super::{Answer, Bucket, Buckets, Budget, Context, Histogram, Order, Query};
 use crate::base::error::{Error, Result};
 use crate::base::limits;
-use crate::base::record::Severity;
+use crate::base::record::{Record, Severity};
 use crate::base::time::{TimeRange, Timestamp, Zone};
-use crate::codec::ChunkMeta;
+use crate::codec::ask::{Asked, By, Groups, Watch};
+use crate::codec::{ChunkMeta, RowSet, Rows};
 use crate::store::Snapshot;
 
 /// Milliseconds of the widths that a person reads at a glance.
@@ -305,42 +306,75 @@ impl Tally for Counts<'_> {
         one
     }
 
-    fn row(&mut self, row: &ChunkRow<'_>) -> Result<()> {
-        let bucket = self.bucket(row.time);
-        if let Some(total) = self.totals.get_mut(bucket) {
-            *total += 1;
+    fn rows(&mut self, rows: &dyn Rows, found: &RowSet, watch: &mut dyn Watch) -> Asked<()> {
+        let groups = match self.by {
+            Some(by) => Some(group(by, &self.keys, rows, found, watch)?),
+            None => None,
+        };
+        let times = rows.times()?;
+        let mut bucket = Nearby { edges: self.edges, last: 0 };
+        let buckets: Vec<u32> =
+            found.iter().map(|row| times.get(row).map_or(0, |time| bucket.of(time.0))).collect();
+        for bucket in &buckets {
+            if let Some(total) = self.totals.get_mut(*bucket as usize) {
+                *total += 1;
+            }
         }
-        let Some(by) = self.by else { return Ok(()) };
-        let bucket = u32::try_from(bucket).unwrap_or(u32::MAX);
-        match by.builtin() {
-            Some(Builtin::Host) => self.count(row.host()?, bucket, 1),
-            Some(Builtin::App) => self.count(row.app()?, bucket, 1),
-            Some(Builtin::Severity) => {
-                self.count(row.severity()?.map_or(ABSENT, Severity::name), bucket, 1);
-            }
-            Some(Builtin::Message) => self.count(row.message()?, bucket, 1),
-            Some(Builtin::Id) => self.count(&row.id.to_string(), bucket, 1),
-            Some(Builtin::Time) => self.count(&row.time.to_string(), bucket, 1),
-            Some(rare) => {
-                let record = row.whole()?;
-                match rare {
-                    Builtin::Received => self.count(&record.received.to_string(), bucket, 1),
-                    Builtin::Defect => {
-                        let first = record.defects.iter().next();
-                        self.count(first.map_or(ABSENT, |d| d.code()), bucket, 1);
-                    }
-                    _ => self.count(rare_text(rare, &record).unwrap_or(ABSENT), bucket, 1),
-                }
-            }
-            None => {
-                let value = row.fields()?.iter().find(|f| self.keys.has(&f.name));
-                match value.map(|f| &f.value) {
-                    None => self.count(ABSENT, bucket, 1),
-                    Some(crate::base::value::Value::Str(text)) => self.count(text, bucket, 1),
-                    Some(other) => self.count(&other.to_string(), bucket, 1),
-                }
-            }
+        let Some(groups) = groups else { return Ok(()) };
+        let mut cells: HashMap<(u32, u32), u64, foldhash::fast::RandomState> = HashMap::default();
+        for pair in groups.of.iter().copied().zip(buckets) {
+            *cells.entry(pair).or_default() += 1;
+        }
+        for ((group, bucket), many) in cells {
+            let value = groups.values.get(group as usize).and_then(Option::as_deref);
+            self.count(value.unwrap_or(ABSENT), bucket, many);
         }
         Ok(())
+    }
+}
+
+/// The buckets of times that lie close together, mostly.
+struct Nearby<'e> {
+    edges: &'e [i64],
+    last: usize,
+}
+
+impl Nearby<'_> {
+    fn of(&mut self, time: i64) -> u32 {
+        let holds = |n: usize| {
+            self.edges.get(n).is_some_and(|e| *e <= time)
+                && self.edges.get(n + 1).is_none_or(|e| *e > time)
+        };
+        if !holds(self.last) {
+            self.last = self.edges.partition_point(|e| *e <= time).saturating_sub(1);
+        }
+        u32::try_from(self.last).unwrap_or(u32::MAX)
+    }
+}
+
+/// Rows told apart by a name.
+fn group(
+    by: &Name,
+    keys: &Keys,
+    rows: &dyn Rows,
+    found: &RowSet,
+    watch: &mut dyn Watch,
+) -> Asked<Groups> {
+    let Some(builtin) = by.builtin() else {
+        return rows.group(&By::Field(&|name| keys.has(name)), found, watch);
+    };
+    if let Some(name) = named(builtin) {
+        return rows.group(&By::Name(name), found, watch);
+    }
+    let text = |record: &Record| match builtin {
+        Builtin::Message => Some(record.message().to_owned()),
+        Builtin::Id => Some(record.id.to_string()),
+        Builtin::Time => Some(record.time.to_string()),
+        Builtin::Received => Some(record.received.to_string()),
+        _ => record.defects.iter().next().map(|defect| defect.code().to_owned()),
+    };
+    match builtin {
+        Builtin::Severity => rows.group(&By::Severity, found, watch),
+        _ => rows.group(&By::Record(&text), found, watch),
     }
 }

@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 
 use super::check::{Check, FieldCheck, Item, Network, Wanted};
 use super::field::{Builtin, Keys, Name, Number};
-use super::find::Finder;
 use super::tree::{self, Node, Op, Operand, Test, Text};
 use crate::base::error::Result;
+use crate::base::find::Finder;
 use crate::base::fold::fold;
 use crate::base::split;
 use crate::store::{Chunk, Key};
@@ -32,7 +32,7 @@ pub(super) fn check(node: &Node, known: Known<'_>) -> Check {
             Check::Or(checks)
         }
         Node::Not(node) => Check::Not(Box::new(check(node, known))),
-        Node::Text(text) => Check::Text(Finder::text(text)),
+        Node::Text(text) => Check::Text(finder(text)),
         Node::Word(word) => Check::Text(Finder::word(word)),
         Node::Regex(pattern) => Check::Regex(pattern.regex.clone()),
         Node::Field(test) => either(
@@ -100,15 +100,22 @@ pub(super) fn questions(node: &Node, found: &mut Vec<Keys>) {
 
 /// What was typed as a field, searched for as the text it is.
 fn as_text(typed: &str) -> Finder {
-    let text = typed.to_owned();
-    Finder::text(&if typed.contains('*') { Text::Glob(text) } else { Text::Plain(text) })
+    if typed.contains('*') { Finder::glob(typed) } else { Finder::plain(typed) }
+}
+
+fn finder(text: &Text) -> Finder {
+    match text {
+        Text::Plain(text) => Finder::plain(text),
+        Text::Exact(text) => Finder::exact(text),
+        Text::Glob(text) => Finder::glob(text),
+    }
 }
 
 fn field(test: &Test) -> Check {
     let wanted = match &test.op {
         Op::Has => Wanted::Any,
         Op::Is(items) => Wanted::OneOf(items.iter().map(item).collect()),
-        Op::Contains(text) => Wanted::Containing(Finder::text(text)),
+        Op::Contains(text) => Wanted::Containing(finder(text)),
         Op::Matches(pattern) => Wanted::Matching(pattern.regex.clone()),
     };
     Check::Field(FieldCheck { builtin: test.name.builtin(), keys: test.name.keys(), wanted })

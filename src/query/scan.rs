@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering as Atomic;
 
-use super::check::{Check, ChunkRow, Scratch};
+use super::check::{Check, Scratch};
 use super::field::Keys;
 use super::plan::{self, Need};
 use super::{Answer, Budget, Cursor, Explain, Order, Page, Query};
@@ -18,7 +18,8 @@ use crate::base::error::Result;
 use crate::base::limits;
 use crate::base::record::Record;
 use crate::base::time::{TimeRange, Timestamp};
-use crate::codec::{ChunkMeta, Rows};
+use crate::codec::ask::{Asked, Halt, Watch};
+use crate::codec::{ChunkMeta, RowSet, Rows};
 use crate::store::{Chunk, Snapshot};
 
 pub(super) use sweep::{Tally, count, unstarted};
@@ -28,6 +29,9 @@ const TICK_ROWS: u64 = 256;
 
 /// Records of a page that are read at once: a page of huge ones is cut before all are in memory.
 const FETCH_RECORDS: usize = 64;
+
+/// Rows of a chunk that are asked first for a page: it is full soon where matches are frequent.
+const FIRST_ROWS: usize = 512;
 
 /// The budget is spent, or nobody waits any more.
 #[derive(Debug)]
@@ -39,18 +43,15 @@ struct StoppedAt(i64);
 /// Watches the budget from one thread.
 pub(super) struct Meter<'b> {
     budget: &'b Budget,
+    /// Rows of the chunks that were asked.
     pub(super) rows: u64,
+    /// Since the last look at the clock.
+    since: u64,
 }
 
 impl<'b> Meter<'b> {
     pub(super) fn new(budget: &'b Budget) -> Self {
-        Self { budget, rows: 0 }
-    }
-
-    /// One more row.
-    fn tick(&mut self) -> Result<(), Spent> {
-        self.rows += 1;
-        if self.rows.is_multiple_of(TICK_ROWS) { self.look() } else { Ok(()) }
+        Self { budget, rows: 0, since: 0 }
     }
 
     /// Before something that takes long.
@@ -66,6 +67,26 @@ impl<'b> Meter<'b> {
         } else {
             "the time budget of the query was spent"
         }
+    }
+}
+
+impl Watch for Meter<'_> {
+    fn worked(&mut self, rows: usize) -> Asked<()> {
+        self.since += rows as u64;
+        if self.since < TICK_ROWS {
+            return Ok(());
+        }
+        self.since = 0;
+        self.look().map_err(|Spent| Halt::Stopped)
+    }
+}
+
+/// What was asked, or that the budget was spent meanwhile.
+fn unless_spent<T>(asked: Asked<T>) -> Result<Result<T, Spent>> {
+    match asked {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Halt::Stopped) => Ok(Err(Spent)),
+        Err(Halt::Failed(error)) => Err(error),
     }
 }
 
@@ -194,30 +215,31 @@ impl Plan {
             return Ok(Err(Spent));
         }
         let rows = chunk.rows()?;
-        let names = rows.field_names()?;
-        // A chunk that has no such name needs no look at its rows; one that lies in the range as
-        // a whole neither.
-        let mut likely: Vec<Keys> =
-            open.extract_if(.., |keys| names.iter().any(|n| keys.has(n))).collect();
-        if is_inside(self.range, self.last_id, chunk.meta()) {
-            known.append(&mut likely);
-            return Ok(Ok(()));
+        // A chunk that lies in the range as a whole needs no look at its rows.
+        let inside = is_inside(self.range, self.last_id, chunk.meta());
+        let view = if inside { RowSet::none(0) } else { self.in_view(&*rows)? };
+        let mut still = Vec::new();
+        for keys in open.drain(..) {
+            let named = |name: &str| keys.has(name);
+            let has = rows.has_field(&named)?
+                && (inside || {
+                    let found = rows.with_field(&named, &view, meter, &mut |_| true);
+                    let Ok(found) = unless_spent(found)? else { return Ok(Err(Spent)) };
+                    !found.is_none()
+                });
+            if has { known.push(keys) } else { still.push(keys) }
         }
-        for (row, (time, id)) in rows.times()?.iter().zip(rows.ids()?).enumerate() {
-            if likely.is_empty() {
-                break;
-            }
-            if !self.range.contains(*time) || *id > self.last_id {
-                continue;
-            }
-            if meter.tick().is_err() {
-                return Ok(Err(Spent));
-            }
-            let fields = rows.fields(row)?;
-            known.extend(likely.extract_if(.., |k| fields.iter().any(|f| k.has(&f.name))));
-        }
-        open.append(&mut likely);
+        *open = still;
         Ok(Ok(()))
+    }
+
+    /// The rows of a chunk that are in the range and in the view.
+    fn in_view(&self, rows: &dyn Rows) -> Result<RowSet> {
+        let (times, ids) = (rows.times()?, rows.ids()?);
+        Ok(RowSet::of(rows.meta().rows, |row| {
+            times.get(row).is_some_and(|time| self.range.contains(*time))
+                && ids.get(row).is_some_and(|id| *id <= self.last_id)
+        }))
     }
 
     /// Opens a chunk that may have a match.
@@ -363,18 +385,22 @@ impl Plan {
         meter: &mut Meter<'_>,
         scratch: &mut Scratch,
     ) -> Result<Result<(), StoppedAt>> {
-        for (key, row) in self.candidates(rows, after, best)? {
-            if !best.wants(key) {
-                break;
+        let candidates = self.candidates(rows, after, best)?;
+        let (mut left, mut many) = (&candidates[..], FIRST_ROWS.max(best.room));
+        while let Some((first, _)) = left.first().filter(|(key, _)| best.wants(*key)) {
+            let (next, rest) = left.split_at(many.min(left.len()));
+            let among = RowSet::from_rows(rows.meta().rows, next.iter().map(|(_, row)| *row));
+            meter.rows += next.len() as u64;
+            let found = self.check.select(rows, &among, meter, scratch);
+            let Ok(found) = unless_spent(found)? else { return Ok(Err(StoppedAt(first.0))) };
+            for (key, row) in next.iter().filter(|(_, row)| found.contains(*row)) {
+                if !best.wants(*key) {
+                    return Ok(Ok(()));
+                }
+                best.add(Hit { key: *key, chunk, row: *row });
             }
-            if meter.tick().is_err() {
-                return Ok(Err(StoppedAt(key.0)));
-            }
-            let time = time_of(self.order, key.0);
-            let id = cursor_at(self.order, key, 0).id;
-            if self.check.holds(&ChunkRow { rows, row, id, time }, scratch)? {
-                best.add(Hit { key, chunk, row });
-            }
+            // What is rare is looked for in ever larger pieces.
+            (left, many) = (rest, many.saturating_mul(8));
         }
         Ok(Ok(()))
     }

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering as Atomic};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Meter, Plan, Spent, first_key, is_inside, last_id, time_of, told};
+use super::{Meter, Plan, Spent, first_key, is_inside, last_id, time_of, told, unless_spent};
 use crate::base::error::Result;
 use crate::base::time::TimeRange;
-use crate::codec::ChunkMeta;
-use crate::query::check::{Check, ChunkRow, Scratch};
+use crate::codec::ask::{Asked, Watch};
+use crate::codec::{ChunkMeta, RowSet, Rows};
+use crate::query::check::{Check, Scratch};
 use crate::query::{Answer, Budget, Explain, Order, Query};
 use crate::store::{Chunk, Snapshot};
 
@@ -16,10 +17,10 @@ const THREADS_MAX: usize = 8;
 
 /// What a sweep over all matches adds up, one for each thread.
 pub(in crate::query) trait Tally: Send {
-    /// All rows of a chunk match; `false` where they must be looked at one by one.
+    /// All rows of a chunk match; `false` where the chunk must be opened for that.
     fn whole(&mut self, meta: &ChunkMeta) -> bool;
-    /// This row matches.
-    fn row(&mut self, row: &ChunkRow<'_>) -> Result<()>;
+    /// These rows of a chunk match; nothing may be added where it is stopped.
+    fn rows(&mut self, rows: &dyn Rows, found: &RowSet, watch: &mut dyn Watch) -> Asked<()>;
 }
 
 /// What a sweep says besides its tallies.
@@ -136,19 +137,15 @@ impl<T: Tally> Worker<'_, T> {
             return Ok(Ok(()));
         };
         self.explain.scanned += 1;
-        for (row, (time, id)) in rows.times()?.iter().zip(rows.ids()?).enumerate() {
-            if !(inside || (plan.range.contains(*time) && *id <= plan.last_id)) {
-                continue;
-            }
-            if self.meter.tick().is_err() {
-                return Ok(Err(Spent));
-            }
-            let at = ChunkRow { rows: &*rows, row, id: *id, time: *time };
-            if plan.check.holds(&at, scratch)? {
-                self.tally.row(&at)?;
-            }
+        let among = if inside { RowSet::all(chunk.meta().rows) } else { plan.in_view(&*rows)? };
+        self.meter.rows += among.count() as u64;
+        let found = plan.check.select(&*rows, &among, &mut self.meter, scratch);
+        let Ok(found) = unless_spent(found)? else { return Ok(Err(Spent)) };
+        let whole = found.is_all() && self.tally.whole(chunk.meta());
+        if whole || found.is_none() {
+            return Ok(Ok(()));
         }
-        Ok(Ok(()))
+        unless_spent(self.tally.rows(&*rows, &found, &mut self.meter))
     }
 }
 
@@ -160,8 +157,8 @@ impl Tally for Counter {
         self.0 += meta.rows as u64;
         true
     }
-    fn row(&mut self, _: &ChunkRow<'_>) -> Result<()> {
-        self.0 += 1;
+    fn rows(&mut self, _: &dyn Rows, found: &RowSet, _: &mut dyn Watch) -> Asked<()> {
+        self.0 += found.count() as u64;
         Ok(())
     }
 }

@@ -1,18 +1,18 @@
 //! One text searched for in another: fragments, fragments with holes, whole words.
 //!
-//! A finder that folds wants folded text; the caller folds once for all finders of a row.
+//! A query asks it of lines, the codec of the pieces that lines are made of. A finder that folds
+//! wants folded text; the caller folds once for all finders of a row.
 
 use std::ops::Range;
 
 use memchr::memmem;
 
-use super::tree::Text;
-use crate::base::fold::{fold, is_mark};
-use crate::base::split::is_token_char;
+use super::fold::{fold, is_mark};
+use super::split::is_token_char;
 
 /// What is looked for.
 #[derive(Clone, Debug)]
-pub(super) struct Finder {
+pub struct Finder {
     /// In this order, with anything but a line's end between them; none: found everywhere.
     parts: Vec<memmem::Finder<'static>>,
     /// Does it want folded text?
@@ -24,21 +24,25 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    /// A fragment.
-    pub(super) fn text(text: &Text) -> Self {
-        match text {
-            Text::Plain(text) => Self::new([&*fold(text)], true),
-            Text::Exact(text) => Self::new([text.as_str()], false),
-            Text::Glob(text) => {
-                let folded = fold(text);
-                let finder = Self::new(folded.split('*'), true);
-                Self { open: folded.ends_with('*'), ..finder }
-            }
-        }
+    /// A fragment, in any case and width.
+    pub fn plain(text: &str) -> Self {
+        Self::new([&*fold(text)], true)
+    }
+
+    /// A fragment as it is typed.
+    pub fn exact(text: &str) -> Self {
+        Self::new([text], false)
+    }
+
+    /// A fragment in any case and width, in which `*` stands for any run within a line.
+    pub fn glob(text: &str) -> Self {
+        let folded = fold(text);
+        let finder = Self::new(folded.split('*'), true);
+        Self { open: folded.ends_with('*'), ..finder }
     }
 
     /// A whole word.
-    pub(super) fn word(word: &str) -> Self {
+    pub fn word(word: &str) -> Self {
         Self { whole: true, ..Self::new([&*fold(word)], true) }
     }
 
@@ -49,27 +53,27 @@ impl Finder {
     }
 
     /// Does it want folded text?
-    pub(super) fn folds(&self) -> bool {
+    pub fn folds(&self) -> bool {
         self.folds
     }
 
     /// Must it stand as a whole word?
-    pub(super) fn is_word(&self) -> bool {
+    pub fn is_word(&self) -> bool {
         self.whole
     }
 
     /// Its parts, as they must stand in the text.
-    pub(super) fn parts(&self) -> impl Iterator<Item = &str> {
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().map(|p| std::str::from_utf8(p.needle()).unwrap_or_default())
     }
 
     /// Is it in `text`?
-    pub(super) fn is_in(&self, text: &str) -> bool {
+    pub fn is_in(&self, text: &str) -> bool {
         self.next(text, 0).is_some()
     }
 
     /// The first place at or behind `from`.
-    pub(super) fn next(&self, text: &str, from: usize) -> Option<Range<usize>> {
+    pub fn next(&self, text: &str, from: usize) -> Option<Range<usize>> {
         let Some((first, others)) = self.parts.split_first() else { return Some(from..from) };
         let Some((last, middle)) = others.split_last() else {
             return self.next_whole(first, text, from);
@@ -135,7 +139,7 @@ fn is_word(text: &str, start: usize, end: usize) -> bool {
 }
 
 /// Is all of `text` the pattern, in which `*` stands for any run within a line?
-pub(super) fn is_glob(pattern: &str, text: &str) -> bool {
+pub fn is_glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let (Some(first), Some(last)) = (parts.next(), parts.next_back()) else {
         return pattern == text;
@@ -163,13 +167,9 @@ mod tests {
     #[test]
     fn fragments_stop_before_marks_and_lines() {
         let check = |typed: &str, text: &str, want: Option<Range<usize>>| {
-            let typed = typed.to_owned();
-            let text_kind = if typed.contains('*') {
-                Text::Glob(typed.clone())
-            } else {
-                Text::Plain(typed.clone())
-            };
-            assert_eq!(Finder::text(&text_kind).next(&fold(text), 0), want, "{typed} in {text}");
+            let finder =
+                if typed.contains('*') { Finder::glob(typed) } else { Finder::plain(typed) };
+            assert_eq!(finder.next(&fold(text), 0), want, "{typed} in {text}");
         };
         check("TIME", "upstream_Timeout", Some(9..13));
         check("か", "が", None);
