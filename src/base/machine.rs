@@ -40,6 +40,8 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &Path) -> Result<Arc<dyn ReadAt>>;
     /// A new, empty file to append to; fails where it exists.
     fn create(&self, path: &Path) -> Result<Box<dyn AppendFile>>;
+    /// A file that exists, to append to at its end.
+    fn append_to(&self, path: &Path) -> Result<Box<dyn AppendFile>>;
     /// Replaces a file's content as one step: the old or the new is there, never a mixture.
     fn replace(&self, path: &Path, content: &[u8]) -> Result<()>;
     /// Renames as one step, over what was there.
@@ -240,6 +242,12 @@ impl Disk for SystemDisk {
             .open(path)
             .map_err(|e| Error::io("create", path, e))?;
         sync_parent(path)?;
+        Ok(Box::new(SystemAppend { file, path: path.to_owned() }))
+    }
+
+    fn append_to(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
+        let file = OpenOptions::new().append(true).open(path);
+        let file = file.map_err(|e| Error::io("open", path, e))?;
         Ok(Box::new(SystemAppend { file, path: path.to_owned() }))
     }
 

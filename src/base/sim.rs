@@ -287,6 +287,13 @@ impl Disk for SimDisk {
         }
     }
 
+    fn append_to(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
+        if !self.alive("open", path)?.files.contains_key(path) {
+            return Err(missing("open", path));
+        }
+        Ok(Box::new(SimAppend { disk: self.clone(), path: path.to_owned() }))
+    }
+
     fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
         let mut state = self.alive("replace", path)?;
         state.has_parent("replace", path)?;

@@ -1,14 +1,16 @@
 //! The catalogue: which segments exist and what is known of them without opening them.
 //!
 //! One small file, replaced as one step. What stands in it was synced before; a segment file that
-//! does not stand in it is an orphan of a seal that did not end (`open` decides what becomes of it).
+//! does not stand in it is an orphan of a seal or merge that did not end, or was merged into another
+//! (`open` decides what becomes of it). Who sent what stands in the segments, so that a seal costs
+//! the same however many hosts there are.
 
 use std::path::Path;
 
 use crate::base::error::{Error, Result};
 use crate::base::machine::Disk;
+use crate::store::manifest::Head;
 use crate::store::segment::SegmentMeta;
-use crate::store::sources::Sources;
 use crate::store::wire::{Put, Reader};
 
 /// Its name below the data directory.
@@ -20,6 +22,9 @@ pub(super) const VERSION: u32 = 0;
 /// Magic, version, checksum of the version and of the rest.
 pub(super) const HEADER_BYTES: usize = 16;
 
+/// Least that a segment takes in it.
+const SEGMENT_BYTES: usize = 100;
+
 /// What it says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Catalog {
@@ -29,10 +34,10 @@ pub(super) struct Catalog {
     pub(super) sealed_below: u64,
     /// Larger than every segment number that was used.
     pub(super) next_segment: u64,
+    /// Up to where the manifest says the same.
+    pub(super) manifest: Head,
     /// Ids rising from one to the next.
     pub(super) segments: Vec<SegmentMeta>,
-    /// Sum over all segments.
-    pub(super) sources: Sources,
 }
 
 impl Catalog {
@@ -55,12 +60,14 @@ impl Catalog {
         body.put_u64(self.next_id);
         body.put_u64(self.sealed_below);
         body.put_u64(self.next_segment);
+        body.put_u64(self.manifest.len);
+        body.put(&self.manifest.hash);
         body.put_u32(u32::try_from(self.segments.len()).unwrap_or(u32::MAX));
         for segment in &self.segments {
             body.put_u64(segment.len);
+            body.put(&segment.footer);
             segment.put(&mut body);
         }
-        self.sources.put(&mut body);
         let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
         out.put(&MAGIC);
         out.put_u32(VERSION);
@@ -83,17 +90,17 @@ impl Catalog {
             return Err(Error::Version { place: place.to_owned(), got: version, want: VERSION });
         }
         let (next_id, sealed_below, next_segment) = (reader.u64()?, reader.u64()?, reader.u64()?);
-        let segments = (0..reader.count(64)?)
+        let manifest = Head { len: reader.u64()?, hash: reader.hash()? };
+        let segments = (0..reader.count(SEGMENT_BYTES)?)
             .map(|_| {
-                let len = reader.u64()?;
-                SegmentMeta::read(&mut reader, len)
+                let (len, footer) = (reader.u64()?, reader.hash()?);
+                SegmentMeta::read(&mut reader, len, footer)
             })
             .collect::<Result<Vec<_>>>()?;
-        let sources = Sources::read(&mut reader)?;
         if !reader.is_empty() {
             return Err(reader.damaged("more follows than belongs to it".to_owned()));
         }
-        Ok(Self { next_id, sealed_below, next_segment, segments, sources })
+        Ok(Self { next_id, sealed_below, next_segment, manifest, segments })
     }
 }
 

@@ -22,6 +22,8 @@
 //! | `segment` | one immutable file |
 //! | `chunk_index` | which chunks can hold a word |
 //! | `catalog` | which segments there are |
+//! | `manifest` | every change of them, hash-chained |
+//! | `ledger` | the one door by which they change |
 //! | `sources` | who sent how much |
 //! | `cache` | what queries have open |
 //! | `wire` | numbers and texts as bytes |
@@ -31,8 +33,10 @@ mod append;
 mod cache;
 mod catalog;
 mod chunk_index;
+mod ledger;
 pub mod live;
 mod log;
+mod manifest;
 mod open;
 mod seal;
 mod segment;
@@ -54,9 +58,10 @@ use crate::base::time::Timestamp;
 use crate::codec::{ChunkMeta, Rows};
 use crate::store::append::{Task, Writer};
 use crate::store::catalog::Catalog;
+use crate::store::ledger::Ledger;
 use crate::store::live::Part;
 use crate::store::open::Dirs;
-use crate::store::seal::Sealer;
+use crate::store::seal::{Sealer, sources_of};
 use crate::store::segment::{Access, Segment};
 use crate::store::sources::Sources;
 
@@ -100,6 +105,8 @@ struct Shared {
     queued: Condvar,
     state: Mutex<State>,
     changed: Condvar,
+    /// Never asked for while `state` is held.
+    ledger: Mutex<Ledger>,
 }
 
 /// What waits for the writer.
@@ -115,6 +122,10 @@ struct State {
     catalog: Catalog,
     /// Those of the catalogue, in its order.
     segments: Vec<Arc<Segment>>,
+    /// How often they changed.
+    generation: u64,
+    /// What they say of their sources together; `None` until somebody asks.
+    sources: Option<Sources>,
     /// Full parts that wait to be sealed, oldest first.
     frozen: VecDeque<Arc<Part>>,
     live: Part,
@@ -150,6 +161,14 @@ struct Sealing {
     retry_now: bool,
 }
 
+impl State {
+    /// Other segments are shown from now on.
+    fn changed_segments(&mut self) {
+        self.generation += 1;
+        self.shown = None;
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -168,7 +187,7 @@ impl Store {
     /// Locks the directory, reads the catalogue, replays the log.
     #[expect(clippy::needless_pass_by_value, reason = "an owned clock is the seam's shape")]
     pub fn open(options: Options, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
-        let opened = open::open(options, disk, &*clock)?;
+        let opened = open::open(options, disk, &clock)?;
         let shared = Arc::clone(&opened.shared);
         let (writer, sealer) = (opened.writer, Sealer::new(Arc::clone(&shared)));
         let store = Arc::new(Self {
@@ -313,14 +332,26 @@ impl Store {
     /// Every (host, app) that is kept, with its counts; beyond `limits::SOURCES_MAX` pairs, the
     /// later ones together as `(other)`.
     pub fn sources(&self) -> Vec<Source> {
-        let state = self.shared.state();
-        let mut all: Sources = state.catalog.sources.clone();
-        for part in &state.frozen {
-            all.merge(&part.sources);
+        loop {
+            let mut state = self.shared.state();
+            if let Some(sealed) = &state.sources {
+                let mut all = sealed.clone();
+                for part in &state.frozen {
+                    all.merge(&part.sources);
+                }
+                all.merge(&state.live.sources);
+                drop(state);
+                return all.list();
+            }
+            // The first to ask after a start, or after something was dropped, reads the segments.
+            let (segments, generation) = (state.segments.clone(), state.generation);
+            drop(state);
+            let sealed = sources_of(&segments, &*self.shared.disk);
+            state = self.shared.state();
+            if state.generation == generation {
+                state.sources = Some(sealed);
+            }
         }
-        all.merge(&state.live.sources);
-        drop(state);
-        all.list()
     }
 }
 

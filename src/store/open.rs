@@ -25,9 +25,9 @@ use crate::codec::record::read_record;
 use crate::store::append::Writer;
 use crate::store::cache::Cache;
 use crate::store::catalog::{self, Catalog};
+use crate::store::ledger;
 use crate::store::live::{LogFile, Part};
 use crate::store::log::{self, LogWriter};
-use crate::store::seal::sources_of;
 use crate::store::segment::{Access, CLASS, Open, Segment, SegmentMeta, is_day};
 use crate::store::{Options, Queue, Shared, State};
 
@@ -51,7 +51,11 @@ pub(super) struct Opened {
 }
 
 /// Locks the directory and takes stock of it.
-pub(super) fn open(options: Options, disk: Arc<dyn Disk>, clock: &dyn Clock) -> Result<Opened> {
+pub(super) fn open(
+    options: Options,
+    disk: Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Opened> {
     let started = clock.monotonic();
     let data = options.data_dir;
     let dirs = Dirs {
@@ -71,9 +75,11 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>, clock: &dyn Clock) -> 
     stock.settle_segments()?;
     stock.drop_sealed_records();
     stock.release_logs()?;
-    let found = stock.end()?;
-    let (recount, changed) = (found.recount, found.changed);
+    let mut found = stock.end()?;
     let (next_log, next_id) = (found.next_log, found.next_id);
+    let (said, changed) = (found.said.take(), found.changed);
+    let time = Arc::clone(clock);
+    let ledger = ledger::open(&*disk, &dirs, time, said.as_ref(), &mut found.catalog, changed)?;
 
     let shared = Arc::new_cyclic(|weak: &Weak<Shared>| {
         let weak = Weak::clone(weak);
@@ -97,15 +103,10 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>, clock: &dyn Clock) -> 
             queued: Condvar::new(),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            ledger: Mutex::new(ledger),
         }
     });
-    let mut state = shared.state();
-    if recount {
-        state.catalog.sources = sources_of(&state.segments);
-    }
-    if changed {
-        state.catalog.write(&*disk, &shared.dirs.data)?;
-    }
+    let state = shared.state();
     tracing::info!(
         segments = state.segments.len(),
         live = state.live.records,
@@ -160,7 +161,8 @@ struct Stock<'a> {
     /// The catalogue could not be read: what the segments say is all there is.
     lost: bool,
     changed: bool,
-    recount: bool,
+    /// The catalogue as it was on disk.
+    said: Option<Catalog>,
     logs: Vec<FoundLog>,
     next_log: u64,
     next_id: u64,
@@ -172,7 +174,8 @@ struct Stock<'a> {
 struct Found {
     catalog: Catalog,
     changed: bool,
-    recount: bool,
+    /// The catalogue as it was on disk; `None` where it was lost.
+    said: Option<Catalog>,
     /// Records that belong below those of a segment: to be sealed for themselves.
     below: Vec<Part>,
     live: Part,
@@ -220,10 +223,10 @@ impl<'a> Stock<'a> {
         Ok(Self {
             disk,
             dirs,
+            said: (!lost).then(|| catalog.clone()),
             catalog,
             lost,
             changed: lost,
-            recount: false,
             logs: Vec::new(),
             next_log: 0,
             next_id,
@@ -322,7 +325,7 @@ impl<'a> Stock<'a> {
                     let records = meta.records();
                     tracing::error!(path, records, first, last, "a segment {what}; it is left out");
                     self.missing.push((first, last));
-                    (self.changed, self.recount) = (true, true);
+                    self.changed = true;
                 }
             }
         }
@@ -343,7 +346,7 @@ impl<'a> Stock<'a> {
                 continue;
             }
             self.next_id = self.next_id.max(meta.last_id().saturating_add(1));
-            (self.changed, self.recount) = (true, true);
+            self.changed = true;
             self.catalog.segments.push(meta);
         }
         self.catalog.segments.sort_by_key(SegmentMeta::first_id);
@@ -491,7 +494,7 @@ impl<'a> Stock<'a> {
             quarantined: self.disk.list(&self.dirs.quarantine)?.len() as u64,
             catalog: self.catalog,
             changed: self.changed,
-            recount: self.recount,
+            said: self.said,
             below: parts,
             live: live.unwrap_or_default(),
             log_bytes,

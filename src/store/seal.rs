@@ -1,9 +1,9 @@
 //! The sealer thread: turns frozen parts into segments, and sets damaged segments aside.
 //!
 //! In this order, so that a crash between any two steps loses and doubles nothing: segment files
-//! under temporary names, synced and opened once → their real names → the catalogue, which from then on means them
-//! → the snapshot → the log files go. A step that fails is tried again from the start, with new
-//! files; the log holds everything until then. *Invariant:* the only one who writes the catalogue.
+//! under temporary names, synced and opened once → their real names → the ledger, which from then on means
+//! them → the log files go. A step that fails is tried again from the start, with new files; the
+//! log holds everything until then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,11 +18,13 @@ use crate::base::record::Record;
 use crate::base::time::Timestamp;
 use crate::codec;
 use crate::store::catalog::Catalog;
+use crate::store::ledger::Change;
 use crate::store::live::{LogFile, Part};
+use crate::store::manifest::Kind;
 use crate::store::open::free_name;
-use crate::store::segment::{self, Encode, Open, Segment, SegmentMeta};
+use crate::store::segment::{self, Encode, Open, Segment, SegmentMeta, path_of};
 use crate::store::sources::Sources;
-use crate::store::{Shared, log};
+use crate::store::{Shared, State, log};
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -140,17 +142,24 @@ impl Sealer {
             sources.merge(&sent);
             new.push(meta);
         }
-        let mut catalog = self.shared.state().catalog.clone();
-        let last_id = records.last().map_or(0, |r| r.id);
-        catalog.next_id = catalog.next_id.max(last_id.saturating_add(1));
-        catalog.sealed_below = catalog.sealed_below.max(last_id.saturating_add(1));
-        catalog.segments.extend(new.iter().cloned());
-        catalog.segments.sort_by_key(SegmentMeta::first_id);
-        catalog.sources.merge(&sources);
-        catalog.write(&*self.shared.disk, &self.shared.dirs.data)?;
+        let count = new.len() as u64;
+        let end = records.last().map_or(0, |r| r.id.saturating_add(1));
+        let in_catalog = |catalog: &mut Catalog| {
+            catalog.next_id = catalog.next_id.max(end);
+            catalog.sealed_below = catalog.sealed_below.max(end);
+        };
+        let in_state = |state: &mut State| {
+            if let Some(sum) = &mut state.sources {
+                sum.merge(&sources);
+            }
+            state.frozen.pop_front();
+            state.sealing.stuck = None;
+            state.sealing.failure = None;
+        };
+        let change = Change { kind: Kind::Sealed, added: new, removed: Vec::new() };
+        self.shared.commit(change, in_catalog, in_state)?;
         self.leftovers.clear();
-        self.shared.metrics.add(Counter::Seals, &[], new.len() as u64);
-        self.show(catalog, new);
+        self.shared.metrics.add(Counter::Seals, &[], count);
         for file in &part.logs {
             self.let_go(*file);
         }
@@ -171,15 +180,7 @@ impl Sealer {
             number
         };
         let day = day_of(run.last().map_or(Timestamp::default(), |r| r.received));
-        let empty = SegmentMeta {
-            number,
-            day: day.clone(),
-            len: 0,
-            hash: [0; 32],
-            bytes: 0,
-            chunks: Vec::new(),
-        };
-        let path = empty.path(&self.shared.dirs.segments);
+        let path = path_of(&self.shared.dirs.segments, &day, number);
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(TEMP_SUFFIX);
         let temp = path.with_file_name(name);
@@ -197,38 +198,11 @@ impl Sealer {
 
     /// Removes what failed attempts left, where that is safe: the catalogue on disk is known.
     fn clear_leftovers(&mut self) {
-        if self.leftovers.is_empty() {
-            return;
-        }
-        let state = self.shared.state();
-        let catalog = state.catalog.clone();
-        drop(state);
-        // Writes what is meant now, so that no half-done catalogue means the files any more.
-        if catalog.write(&*self.shared.disk, &self.shared.dirs.data).is_ok() {
+        if !self.leftovers.is_empty() && self.shared.settle().is_ok() {
             for path in self.leftovers.drain(..) {
                 drop(self.shared.disk.remove(&path));
             }
         }
-    }
-
-    /// The oldest frozen part is segments now.
-    fn show(&self, catalog: Catalog, new: Vec<SegmentMeta>) {
-        let mut guard = self.shared.state();
-        let state = &mut *guard;
-        let next_segment = state.catalog.next_segment;
-        state.catalog = Catalog { next_segment, ..catalog };
-        let dirs = &self.shared.dirs;
-        let access = &self.shared.access;
-        let new = new.into_iter().map(|m| Segment::new(m, &dirs.segments, Arc::clone(access)));
-        state.segments.extend(new);
-        // A part that the log gave back for a missing segment belongs below others.
-        state.segments.sort_by_key(|segment| segment.meta().first_id());
-        state.frozen.pop_front();
-        state.sealing.stuck = None;
-        state.sealing.failure = None;
-        state.shown = None;
-        drop(guard);
-        self.shared.changed.notify_all();
     }
 
     fn let_go(&self, file: LogFile) {
@@ -270,20 +244,9 @@ impl Sealer {
     }
 
     fn drop_segment(&self, segment: &Segment) -> Result<()> {
-        let number = segment.meta().number;
-        let state = self.shared.state();
-        let others: Vec<Arc<Segment>> =
-            state.segments.iter().filter(|s| s.meta().number != number).cloned().collect();
-        let mut catalog = state.catalog.clone();
-        drop(state);
-        catalog.segments.retain(|s| s.number != number);
-        catalog.sources = sources_of(&others);
-        catalog.write(&*self.shared.disk, &self.shared.dirs.data)?;
-        let mut guard = self.shared.state();
-        guard.catalog = catalog;
-        guard.segments = others;
-        guard.shown = None;
-        drop(guard);
+        let removed = vec![segment.meta().number];
+        let change = Change { kind: Kind::SetAside, added: Vec::new(), removed };
+        self.shared.commit(change, |_| (), |state| state.sources = None)?;
         match set_aside(&self.shared, segment.path()) {
             Ok(()) => self.shared.state().quarantined += 1,
             // There is nothing that could be set aside.
@@ -327,11 +290,12 @@ fn write_in_some_way(
     Err(last)
 }
 
-/// Sums what the segments themselves say; one that cannot be read is left out.
-pub(super) fn sources_of(segments: &[Arc<Segment>]) -> Sources {
+/// Sums what the segments themselves say; one that cannot be read is left out. Past the cache,
+/// which has better things to keep.
+pub(super) fn sources_of(segments: &[Arc<Segment>], disk: &dyn Disk) -> Sources {
     let mut sources = Sources::default();
     for segment in segments {
-        match segment.open().and_then(|open: Arc<Open>| open.sources()) {
+        match Open::read(disk, segment.path()).and_then(|open| open.sources()) {
             Ok(own) => sources.merge(&own),
             Err(error) => tracing::warn!(%error, "the sources of a segment are not counted"),
         }

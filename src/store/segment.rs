@@ -19,6 +19,7 @@ use crate::codec::filter::{Filter, is_filtered, token_hash};
 use crate::codec::{self, Body, ChunkMeta, Rows};
 use crate::store::cache::{Cache, Opened, Part};
 use crate::store::chunk_index::{self, ChunkIndex};
+use crate::store::manifest::{Hash, Stamp};
 use crate::store::sources::Sources;
 use crate::store::wire::{Put, Reader};
 use crate::store::{Chunk, Key};
@@ -72,7 +73,9 @@ pub(super) struct SegmentMeta {
     /// Size of the file.
     pub(super) len: u64,
     /// SHA-256 of everything before the footer.
-    pub(super) hash: [u8; 32],
+    pub(super) hash: Hash,
+    /// SHA-256 of footer and trailer, and so of all of it.
+    pub(super) footer: Hash,
     /// Bytes of the lines in it.
     pub(super) bytes: u64,
     /// One for each chunk, ids rising.
@@ -97,10 +100,24 @@ impl SegmentMeta {
 
     /// Where its file is.
     pub(super) fn path(&self, segments: &Path) -> PathBuf {
-        segments.join(&self.day).join(CLASS).join(format!("{:020}.seg", self.number))
+        path_of(segments, &self.day, self.number)
     }
 
-    /// All but the length, which the footer cannot know.
+    /// What the manifest says of it.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            number: self.number,
+            day: self.day.clone(),
+            class: CLASS.to_owned(),
+            len: self.len,
+            hash: self.footer,
+            records: self.records(),
+            first_id: self.first_id(),
+            last_id: self.last_id(),
+        }
+    }
+
+    /// All but the length of the file and the footer's hash, which the footer cannot know.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.put_u64(self.number);
         out.put_str(&self.day);
@@ -116,8 +133,8 @@ impl SegmentMeta {
         }
     }
 
-    /// From what [`Self::put`] wrote, of a file of `len` bytes.
-    pub(super) fn read(reader: &mut Reader<'_>, len: u64) -> Result<Self> {
+    /// From what [`Self::put`] wrote, of a file of `len` bytes whose footer has this hash.
+    pub(super) fn read(reader: &mut Reader<'_>, len: u64, footer: Hash) -> Result<Self> {
         let number = reader.u64()?;
         let day = reader.str()?.to_owned();
         if !is_day(&day) {
@@ -135,8 +152,13 @@ impl SegmentMeta {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { number, day, len, hash, bytes, chunks })
+        Ok(Self { number, day, len, hash, footer, bytes, chunks })
     }
+}
+
+/// Where the file of a segment is.
+pub(super) fn path_of(segments: &Path, day: &str, number: u64) -> PathBuf {
+    segments.join(day).join(CLASS).join(format!("{number:020}.seg"))
 }
 
 /// The only class of segments there is yet (contract 6).
@@ -194,6 +216,7 @@ pub(super) fn write(
         day: day.to_owned(),
         len: 0,
         hash: file.hash.finalize().into(),
+        footer: Hash::default(),
         bytes: chunks.iter().copied().flatten().map(|r| r.line.raw().len() as u64).sum(),
         chunks: encoded.chunks,
     };
@@ -213,6 +236,7 @@ pub(super) fn write(
     file.file.append(&end)?;
     file.file.sync()?;
     meta.len = file.at + end.len() as u64;
+    meta.footer = Sha256::digest(&end).into();
     Ok((meta, sources))
 }
 
@@ -281,8 +305,9 @@ impl Open {
         if crc32fast::hash(&footer) != crc {
             return Err(damaged("the footer's checksum is wrong".to_owned()));
         }
+        let hash = Sha256::new().chain_update(&footer).chain_update(&trailer).finalize().into();
         let mut reader = Reader::new(&footer, &place);
-        let meta = SegmentMeta::read(&mut reader, len)?;
+        let meta = SegmentMeta::read(&mut reader, len, hash)?;
         let sections = (0..reader.count(24)?)
             .map(|_| {
                 let (kind, at, len, crc) =
@@ -426,6 +451,19 @@ pub(super) struct Segment {
     access: Arc<Access>,
     distrusted: AtomicBool,
     pruning_lost: AtomicBool,
+    /// Its records are in another segment, or meant to be gone.
+    obsolete: AtomicBool,
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if self.obsolete.load(Ordering::Relaxed)
+            && let Err(error) = self.access.disk.remove(&self.path)
+        {
+            // The next start finds that the catalogue does not mean it.
+            tracing::warn!(%error, "the file of a segment that is not needed could not be removed");
+        }
+    }
 }
 
 impl Segment {
@@ -433,7 +471,13 @@ impl Segment {
     pub(super) fn new(meta: SegmentMeta, segments: &Path, access: Arc<Access>) -> Arc<Self> {
         let path = meta.path(segments);
         let (distrusted, pruning_lost) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { meta, path, access, distrusted, pruning_lost })
+        let obsolete = AtomicBool::new(false);
+        Arc::new(Self { meta, path, access, distrusted, pruning_lost, obsolete })
+    }
+
+    /// Its file goes as soon as nobody holds the segment: snapshots that show it keep working.
+    pub(super) fn remove_when_free(&self) {
+        self.obsolete.store(true, Ordering::Relaxed);
     }
 
     /// What the catalogue says of it.
@@ -456,7 +500,7 @@ impl Segment {
     pub(super) fn open(&self) -> Result<Arc<Open>> {
         let open = || {
             let open = Open::read(&*self.access.disk, &self.path)?;
-            if open.meta.number != self.meta.number || open.meta.hash != self.meta.hash {
+            if open.meta.footer != self.meta.footer {
                 let what = "it is not the segment that the catalogue means";
                 return Err(Error::corrupt(self.path.display().to_string(), what));
             }

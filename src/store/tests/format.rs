@@ -18,6 +18,13 @@ fn the_format_document_says_what_the_constants_say() {
         ("Log entry", log::ENTRY_HEADER_BYTES, "`entr`".to_owned(), None),
         ("Segment header", segment::HEADER_BYTES, magic(segment::MAGIC), Some(segment::VERSION)),
         ("Segment trailer", segment::TRAILER_BYTES, magic(segment::END_MAGIC), None),
+        (
+            "Manifest header",
+            manifest::HEADER_BYTES,
+            magic(manifest::MAGIC),
+            Some(manifest::VERSION),
+        ),
+        ("Around a manifest entry", manifest::ENTRY_AROUND_BYTES, String::new(), None),
         ("Catalogue header", catalog::HEADER_BYTES, magic(catalog::MAGIC), Some(catalog::VERSION)),
     ] {
         let (width, text) = table(heading);

@@ -1,0 +1,265 @@
+//! The one door by which the set of segments changes: manifest, catalogue, then what is shown.
+//!
+//! One change at a time, whoever wants it (sealer, merger, retention), in this order: the files are
+//! whole and synced (the caller's) → the manifest says it, synced → the catalogue says it; from then on
+//! it holds → snapshots show it → files that are not meant any more go, once nobody holds them.
+//! *Invariant:* after a failure what is on disk is made certain before anything is built on it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use crate::base::error::{Error, Result};
+use crate::base::machine::{Clock, Disk};
+use crate::store::catalog::Catalog;
+use crate::store::manifest::{self, Entry, Head, Kind, Manifest, Stamp};
+use crate::store::open::{Dirs, free_name};
+use crate::store::segment::{Segment, SegmentMeta};
+use crate::store::{Shared, State};
+
+/// A change of the set of segments.
+pub(super) struct Change {
+    /// Why.
+    pub(super) kind: Kind,
+    /// New segments; their files are synced under their names.
+    pub(super) added: Vec<SegmentMeta>,
+    /// Numbers of those that go.
+    pub(super) removed: Vec<u64>,
+}
+
+/// Writes manifest and catalogue.
+pub(super) struct Ledger {
+    clock: Arc<dyn Clock>,
+    manifest: Manifest,
+    /// The manifest says this beyond what holds: the last change failed behind it.
+    to_undo: Option<Entry>,
+    /// The catalogue on disk may mean something else than what holds.
+    unsure: bool,
+}
+
+impl Ledger {
+    /// Makes what is on disk what holds.
+    fn settle(&mut self, disk: &dyn Disk, data: &Path, holds: &Catalog) -> Result<()> {
+        if let Some(entry) = &self.to_undo {
+            let undone = Entry {
+                kind: Kind::Undone,
+                at: self.clock.now(),
+                added: entry.removed.clone(),
+                removed: entry.added.clone(),
+            };
+            self.manifest.append(disk, &undone)?;
+            self.to_undo = None;
+        }
+        if self.unsure {
+            Catalog { manifest: self.manifest.head(), ..holds.clone() }.write(disk, data)?;
+            self.unsure = false;
+        }
+        Ok(())
+    }
+
+    /// Makes `next` what holds on disk, and says so in the manifest.
+    fn write(
+        &mut self,
+        (disk, data): (&dyn Disk, &Path),
+        holds: &Catalog,
+        next: &mut Catalog,
+        entry: Entry,
+    ) -> Result<()> {
+        self.settle(disk, data, holds)?;
+        self.manifest.append(disk, &entry)?;
+        self.to_undo = Some(entry);
+        self.unsure = true;
+        next.manifest = self.manifest.head();
+        next.write(disk, data)?;
+        self.to_undo = None;
+        self.unsure = false;
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Changes the set of segments, on disk and in what snapshots show. `in_catalog` and `in_state`
+    /// change with it what else is to change in the same step. After an error everything is as it
+    /// was; files of `added` may be removed once [`Self::settle`] went well.
+    pub(super) fn commit(
+        &self,
+        change: Change,
+        in_catalog: impl FnOnce(&mut Catalog),
+        in_state: impl FnOnce(&mut State),
+    ) -> Result<()> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = self.state().catalog.clone();
+        let goes = |meta: &SegmentMeta| change.removed.contains(&meta.number);
+        let entry = Entry {
+            kind: change.kind,
+            at: ledger.clock.now(),
+            added: change.added.iter().map(SegmentMeta::stamp).collect(),
+            removed: holds.segments.iter().filter(|m| goes(m)).map(SegmentMeta::stamp).collect(),
+        };
+        let mut next = holds.clone();
+        next.segments.retain(|meta| !goes(meta));
+        next.segments.extend(change.added.iter().cloned());
+        next.segments.sort_by_key(SegmentMeta::first_id);
+        in_catalog(&mut next);
+        ledger.write((&*self.disk, &self.dirs.data), &holds, &mut next, entry)?;
+
+        let mut guard = self.state();
+        let state = &mut *guard;
+        // Numbers are given while others write.
+        state.catalog = Catalog { next_segment: state.catalog.next_segment, ..next };
+        let (gone, mut kept): (Vec<_>, Vec<_>) = std::mem::take(&mut state.segments)
+            .into_iter()
+            .partition(|segment: &Arc<Segment>| goes(segment.meta()));
+        let new = change.added.into_iter();
+        let open = |meta| Segment::new(meta, &self.dirs.segments, Arc::clone(&self.access));
+        kept.extend(new.map(open));
+        kept.sort_by_key(|segment| segment.meta().first_id());
+        state.segments = kept;
+        in_state(state);
+        state.changed_segments();
+        drop(guard);
+        drop(ledger);
+        for segment in &gone {
+            self.access.cache.forget(segment.meta().number);
+            if matches!(change.kind, Kind::Merged | Kind::Dropped) {
+                segment.remove_when_free();
+            }
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Makes certain that what is on disk is what holds, so that files of failed changes can go.
+    pub(super) fn settle(&self) -> Result<()> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = self.state().catalog.clone();
+        ledger.settle(&*self.disk, &self.dirs.data, &holds)
+    }
+}
+
+/// Makes manifest and catalogue say the same at a start. `said` is the catalogue as it was on disk,
+/// `None` where it is lost; `holds` what became of it, written where it is another now.
+pub(super) fn open(
+    disk: &dyn Disk,
+    dirs: &Dirs,
+    clock: Arc<dyn Clock>,
+    said: Option<&Catalog>,
+    holds: &mut Catalog,
+    changed: bool,
+) -> Result<Ledger> {
+    let Told { mut manifest, mut stamps, next, is_more } = told(disk, dirs, said)?;
+    holds.next_segment = holds.next_segment.max(next);
+    let (mut added, mut removed) = (Vec::new(), Vec::new());
+    for segment in &holds.segments {
+        let stamp = segment.stamp();
+        match stamps.remove(&stamp.number) {
+            Some(known) if known == stamp => {}
+            known => {
+                removed.extend(known);
+                added.push(stamp);
+            }
+        }
+    }
+    removed.extend(stamps.into_values());
+    let differs = !(added.is_empty() && removed.is_empty());
+    if differs {
+        manifest.append(disk, &Entry { kind: Kind::Found, at: clock.now(), added, removed })?;
+    }
+    if changed || differs || is_more {
+        holds.manifest = manifest.head();
+        holds.write(disk, &dirs.data)?;
+    }
+    Ok(Ledger { clock, manifest, to_undo: None, unsure: false })
+}
+
+/// What the manifest tells.
+struct Told {
+    manifest: Manifest,
+    /// The segments that there are, by number.
+    stamps: BTreeMap<u64, Stamp>,
+    /// Above every number that it knows of.
+    next: u64,
+    /// It is another one than the catalogue knows.
+    is_more: bool,
+}
+
+fn told(disk: &dyn Disk, dirs: &Dirs, said: Option<&Catalog>) -> Result<Told> {
+    let known = said.into_iter().flat_map(|catalog| &catalog.segments).map(SegmentMeta::stamp);
+    let mut told = Told {
+        manifest: Manifest::go_on(&dirs.data, said.map(|c| c.manifest).unwrap_or_default()),
+        stamps: known.map(|stamp| (stamp.number, stamp)).collect(),
+        next: 0,
+        is_more: false,
+    };
+    match told.read(disk, dirs, said) {
+        Ok(()) => Ok(told),
+        Err(Broken::Damage(error)) => {
+            let before = said.map_or_else(|| told.manifest.head(), |catalog| catalog.manifest);
+            if before != Head::default() {
+                tracing::error!(%error, "the manifest is begun anew, with what the catalogue says");
+            }
+            if disk.list(&dirs.data)?.iter().any(|entry| entry.name == manifest::NAME) {
+                let aside = free_name(disk, &dirs.quarantine, manifest::NAME)?;
+                disk.rename(&manifest::path(&dirs.data), &aside)?;
+            }
+            told.manifest = Manifest::create(disk, &dirs.data, before.hash)?;
+            told.stamps.clear();
+            told.is_more = true;
+            Ok(told)
+        }
+        Err(Broken::Other(error)) => Err(error),
+    }
+}
+
+/// Why a manifest cannot be gone on with.
+enum Broken {
+    /// It is missing, cut or changed.
+    Damage(Error),
+    /// Nothing was found out about it.
+    Other(Error),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        if matches!(error, Error::Corrupt { .. }) {
+            Self::Damage(error)
+        } else {
+            Self::Other(error)
+        }
+    }
+}
+
+impl Told {
+    /// Reads what the catalogue does not know: what is behind its head, or all where it is lost.
+    fn read(&mut self, disk: &dyn Disk, dirs: &Dirs, said: Option<&Catalog>) -> Result<(), Broken> {
+        let path = manifest::path(&dirs.data);
+        let place = path.display().to_string();
+        if !disk.list(&dirs.data)?.iter().any(|entry| entry.name == manifest::NAME) {
+            return Err(Broken::Damage(Error::corrupt(place, "it is missing")));
+        }
+        let file = disk.open(&path)?;
+        let (start, _) = manifest::start(&*file, &place)?;
+        let from = said.map_or(start, |catalog| catalog.manifest);
+        if file.len() < from.len {
+            let what = format!("{} bytes, the catalogue knows {}", file.len(), from.len);
+            return Err(Broken::Damage(Error::corrupt(place, what)));
+        }
+        let walked = manifest::walk(&*file, &place, from, &mut |entry| {
+            for stamp in &entry.removed {
+                self.stamps.remove(&stamp.number);
+            }
+            for stamp in entry.added {
+                self.next = self.next.max(stamp.number.saturating_add(1));
+                self.stamps.insert(stamp.number, stamp);
+            }
+        })?;
+        self.is_more = walked.head != from || said.is_none();
+        self.manifest = Manifest::go_on(&dirs.data, walked.head);
+        match walked.broken {
+            // What the catalogue does not know of was not synced for certain: torn by a crash.
+            // Where it is lost, nobody knows; a copy is kept.
+            Some(error) if said.is_none() => Err(Broken::Damage(error)),
+            _ => Ok(()),
+        }
+    }
+}
