@@ -222,7 +222,7 @@ impl Plans<'_> {
         for planned in [&mut self.around, &mut self.messages] {
             let mut section = Vec::new();
             planned.put_chunk(n, &mut section);
-            writer.section(&section);
+            writer.section_as_is(&section);
         }
         let mut section = Vec::new();
         self.fields.put_chunk(n, &mut section);
@@ -260,9 +260,13 @@ struct Writer {
 
 impl Writer {
     fn section(&mut self, bytes: &[u8]) {
-        let packed = pack_section(bytes);
-        self.body.extend_from_slice(&packed);
-        self.table.push((packed.len(), checksum(&packed)));
+        self.section_as_is(&pack_section(bytes));
+    }
+
+    /// Lines, whose columns are packed on their own.
+    fn section_as_is(&mut self, bytes: &[u8]) {
+        self.body.extend_from_slice(bytes);
+        self.table.push((bytes.len(), checksum(bytes)));
     }
 
     fn finish(mut self, metas: &[ChunkMeta]) -> Vec<u8> {
@@ -378,6 +382,9 @@ impl Open {
         if checksum(&bytes) != section.sum {
             return Err(Damage("its checksum is wrong").at(&self.place(n)));
         }
+        if is_as_is(n, self.metas.len()) {
+            return Ok(bytes);
+        }
         take_frame(&mut &bytes[..], COLUMN_BYTES_MAX).map_err(|damage| damage.at(&self.place(n)))
     }
 
@@ -424,12 +431,14 @@ impl Open {
 
     /// The templates of what stands around messages.
     pub(super) fn around(&self) -> Result<&Templates> {
-        self.shared(&self.around, Shared::Around, Templates::take, Templates::weight)
+        let take = |input: &mut &[u8]| Templates::take(input, self.metas.len());
+        self.shared(&self.around, Shared::Around, take, Templates::weight)
     }
 
     /// The templates of messages.
     pub(super) fn messages(&self) -> Result<&Templates> {
-        self.shared(&self.messages, Shared::Message, Templates::take, Templates::weight)
+        let take = |input: &mut &[u8]| Templates::take(input, self.metas.len());
+        self.shared(&self.messages, Shared::Message, take, Templates::weight)
     }
 
     /// Names, shapes and dictionaries of fields.
@@ -477,6 +486,12 @@ fn take_table(mut table: &[u8], sections_len: u64) -> Read<(Vec<ChunkMeta>, Vec<
     if at == sections_len { Ok((metas, sections)) } else { Err(Damage("bytes of no section")) }
 }
 
+/// Is a section of so many chunks no frame as a whole?
+fn is_as_is(n: usize, chunks: usize) -> bool {
+    let part = n % PARTS;
+    n / PARTS < chunks && (part == Part::Around as usize || part == Part::Message as usize)
+}
+
 /// What a cell holds; computed first where it holds nothing.
 pub(super) fn lazily<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     if let Some(value) = cell.get() {
@@ -489,12 +504,16 @@ pub(super) fn lazily<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) ->
 /// The unpacked sections of a body, for tests that damage one.
 #[cfg(test)]
 pub(super) fn sections_of(body: &[u8]) -> Read<Vec<Vec<u8>>> {
-    let (_, sections) = split_table(body)?;
-    let unpack = |section: &Section| {
+    let (metas, sections) = split_table(body)?;
+    let unpack = |(n, section): (usize, &Section)| {
         let at = usize::try_from(section.at).map_err(|_| Damage("too long"))?;
-        take_frame(&mut body.get(at..at + section.len).unwrap_or_default(), COLUMN_BYTES_MAX)
+        let mut bytes = body.get(at..at + section.len).unwrap_or_default();
+        if is_as_is(n, metas.len()) {
+            return Ok(bytes.to_vec());
+        }
+        take_frame(&mut bytes, COLUMN_BYTES_MAX)
     };
-    sections.iter().map(unpack).collect()
+    sections.iter().enumerate().map(unpack).collect()
 }
 
 /// The same body with other sections and right checksums.
@@ -502,8 +521,12 @@ pub(super) fn sections_of(body: &[u8]) -> Read<Vec<Vec<u8>>> {
 pub(super) fn with_sections(body: &[u8], sections: &[Vec<u8>]) -> Vec<u8> {
     let metas = split_table(body).map(|(metas, _)| metas).unwrap_or_default();
     let mut writer = Writer::default();
-    for section in sections {
-        writer.section(section);
+    for (n, section) in sections.iter().enumerate() {
+        if is_as_is(n, metas.len()) {
+            writer.section_as_is(section);
+        } else {
+            writer.section(section);
+        }
     }
     writer.finish(&metas)
 }

@@ -3,6 +3,7 @@
 pub mod ask;
 mod body;
 mod column;
+mod directory;
 mod encoders;
 mod fields;
 pub mod filter;

@@ -172,7 +172,7 @@ impl ChunkRows {
         lazily(&self.messages, || {
             let shared = self.body.messages()?;
             let times = self.times()?;
-            self.part(Part::Message, |input| shared.rebuild(input, times, |_| None))
+            self.part(Part::Message, |input| shared.rebuild(input, self.chunk, times, |_| None))
         })
     }
 
@@ -180,7 +180,9 @@ impl ChunkRows {
         lazily(&self.around, || {
             let shared = self.body.around()?;
             let (times, messages) = (self.times()?, self.messages()?);
-            self.part(Part::Around, |input| shared.rebuild(input, times, |row| messages.get(row)))
+            self.part(Part::Around, |input| {
+                shared.rebuild(input, self.chunk, times, |row| messages.get(row))
+            })
         })
     }
 

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::column::{Plan, Pool};
+use super::directory::put_columns;
 use super::integers::put_integers;
 use super::pack::{put_bytes, put_frame, put_len, put_planes, put_varint};
 use super::texts::Texts;
@@ -30,15 +31,25 @@ const OWN_POOL_ROWS_MIN: usize = 16;
 const WHOLE: u32 = 0;
 const AROUND: u32 = 1;
 
+/// The pool of what comes seldom; behind that of whole texts, always there as well.
+const RARE: u32 = 1;
+
 /// The byte that starts a marker in a template's key; texts that hold it are kept whole.
 const MARK: u8 = 0xff;
 
 /// What a marker, and a stored piece, stands for.
 pub(super) const STATIC: u8 = 0;
 pub(super) const PLAIN: u8 = 1;
-const KEYED: u8 = 2;
+pub(super) const KEYED: u8 = 2;
 pub(super) const STAMP: u8 = 3;
 pub(super) const HOLE: u8 = 4;
+
+/// What a stored pool gathers.
+pub(super) const POOL_WHOLE: u8 = 0;
+pub(super) const POOL_RARE: u8 = 1;
+pub(super) const POOL_KEY: u8 = 2;
+pub(super) const POOL_SLOT: u8 = 3;
+pub(super) const POOL_STAMP: u8 = 4;
 
 /// A template as it is found: its key, and what its slots are.
 #[derive(Debug)]
@@ -218,6 +229,7 @@ impl<'a> Lines<'a> {
     pub(super) fn file(self) -> Filed<'a> {
         let mut filed = Filed::default();
         let whole = filed.pool(PoolKey::Whole);
+        filed.pool(PoolKey::Rare);
         filed.templates.push(vec![Piece::Slot(whole)]);
         filed.templates.push(vec![Piece::Slot(whole), Piece::Hole, Piece::Slot(whole)]);
         for draft in &self.drafts {
@@ -246,14 +258,38 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// What a pool gathers.
+/// What a pool gathers; a merge unites those of the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum PoolKey {
+pub(super) enum PoolKey {
+    /// Texts that were kept whole.
     Whole,
+    /// What comes too seldom for a pool of its own.
     Rare,
+    /// The values behind a key.
     Key(Box<[u8]>),
+    /// A slot of one template.
     Slot(u32, usize),
+    /// Times of a format.
     Stamp(Format),
+}
+
+impl PoolKey {
+    /// Writes what a reader needs to know; which slot it is, its template says.
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Whole => out.push(POOL_WHOLE),
+            Self::Rare => out.push(POOL_RARE),
+            Self::Key(name) => {
+                out.push(POOL_KEY);
+                put_bytes(out, name);
+            }
+            Self::Slot(..) => out.push(POOL_SLOT),
+            Self::Stamp(format) => {
+                out.push(POOL_STAMP);
+                out.extend_from_slice(&format.to_bytes());
+            }
+        }
+    }
 }
 
 /// Values of a pool of texts, or of a time format.
@@ -270,8 +306,20 @@ pub(super) enum Piece {
     Static(Box<[u8]>),
     /// The next value of that pool.
     Slot(u32),
+    /// The same, behind a key that comes too seldom for a pool of its own.
+    Keyed(u32, Box<[u8]>),
     /// Where the text of another place goes.
     Hole,
+}
+
+impl Piece {
+    /// The pool of a slot.
+    pub(super) fn pool(&self) -> Option<u32> {
+        match self {
+            Self::Slot(pool) | Self::Keyed(pool, _) => Some(*pool),
+            Self::Static(_) | Self::Hole => None,
+        }
+    }
 }
 
 /// All texts of a place, filed.
@@ -326,7 +374,8 @@ impl<'a> Filed<'a> {
                 pieces.push(Piece::Hole);
                 continue;
             }
-            let key = match slots.next() {
+            let slot = slots.next();
+            let key = match slot {
                 Some((_, Kind::Stamp(format))) => PoolKey::Stamp(*format),
                 Some((_, Kind::Keyed(name))) if self.is_frequent(name) => {
                     PoolKey::Key(name.clone())
@@ -336,7 +385,11 @@ impl<'a> Filed<'a> {
                 }
                 _ => PoolKey::Rare,
             };
-            pieces.push(Piece::Slot(self.pool(key)));
+            let pool = self.pool(key);
+            pieces.push(match slot {
+                Some((_, Kind::Keyed(name))) if pool == RARE => Piece::Keyed(pool, name.clone()),
+                _ => Piece::Slot(pool),
+            });
         }
         if !rest.is_empty() {
             pieces.push(Piece::Static(rest.into()));
@@ -365,10 +418,7 @@ impl<'a> Filed<'a> {
         if self.wordy.len() <= chunk {
             self.wordy.resize_with(chunk + 1, Texts::default);
         }
-        let slots = self.templates[row.template as usize].iter().filter_map(|piece| match piece {
-            Piece::Slot(pool) => Some(*pool),
-            _ => None,
-        });
+        let slots = self.templates[row.template as usize].iter().filter_map(Piece::pool);
         for (n, pool) in slots.enumerate() {
             let text = row.slot(n, &self.slots).unwrap_or_default();
             match &mut self.pools[pool as usize] {
@@ -409,8 +459,13 @@ impl<'a> Filed<'a> {
             .collect();
         let templates = &self.templates;
         let rows = |rows: &Vec<Row<'_>>| rows.iter().map(|row| row.template).collect();
-        let rows = self.chunks.iter().map(rows).collect();
-        Planned { templates, pools: &self.pools, rows, wordy: &self.wordy, plans }
+        let rows: Vec<Vec<u32>> = self.chunks.iter().map(rows).collect();
+        let used = rows.iter().map(|rows| count_used(rows)).collect();
+        let mut keys: Vec<(u32, &PoolKey)> =
+            self.pool_index.iter().map(|(key, pool)| (*pool, key)).collect();
+        keys.sort_unstable_by_key(|(pool, _)| *pool);
+        let keys = keys.into_iter().map(|(_, key)| key).collect();
+        Planned { templates, keys, pools: &self.pools, rows, used, wordy: &self.wordy, plans }
     }
 }
 
@@ -418,9 +473,12 @@ impl<'a> Filed<'a> {
 #[derive(Debug)]
 pub(super) struct Planned<'a> {
     templates: &'a [Vec<Piece>],
+    keys: Vec<&'a PoolKey>,
     pools: &'a [Values],
     /// For each chunk the templates of its rows.
     rows: Vec<Vec<u32>>,
+    /// For each chunk the templates that it has, rising, and how many rows each.
+    used: Vec<Vec<(u32, u32)>>,
     wordy: &'a [Texts],
     plans: Vec<Option<Plan<'a>>>,
 }
@@ -445,21 +503,14 @@ impl Planned<'_> {
 
     /// The pool that a slot of a template is filed into.
     pub(super) fn pool_of(&self, template: u32, slot: usize) -> Option<usize> {
-        let slots = self.templates.get(template as usize)?.iter().filter_map(|piece| match piece {
-            Piece::Slot(pool) => Some(*pool as usize),
-            _ => None,
-        });
-        slots.into_iter().nth(slot)
+        let mut slots = self.templates.get(template as usize)?.iter().filter_map(Piece::pool);
+        slots.nth(slot).map(|pool| pool as usize)
     }
 
     /// Adds the words of a chunk's texts.
     pub(super) fn words(&self, chunk: usize, words: &mut Words) {
-        let mut used = vec![false; self.templates.len()];
-        for template in self.rows.get(chunk).into_iter().flatten() {
-            used[*template as usize] = true;
-        }
-        for pieces in self.templates.iter().zip(used).filter(|(_, used)| *used).map(|(p, _)| p) {
-            for piece in pieces {
+        for (template, _) in self.used.get(chunk).into_iter().flatten() {
+            for piece in &self.templates[*template as usize] {
                 if let Piece::Static(text) = piece {
                     words.add(text);
                 }
@@ -471,31 +522,37 @@ impl Planned<'_> {
     /// Writes a chunk: the templates of its rows, then the column of each pool that has values.
     pub(super) fn put_chunk(&mut self, chunk: usize, out: &mut Vec<u8>) {
         let rows = self.rows.get(chunk).map_or(&[][..], Vec::as_slice);
-        put_planes(out, &rows.iter().map(|template| u64::from(*template)).collect::<Vec<_>>());
-        for (values, plan) in self.pools.iter().zip(&mut self.plans) {
+        let mut places = vec![0_u64; self.templates.len()];
+        for ((template, _), n) in self.used.get(chunk).into_iter().flatten().zip(0_u64..) {
+            places[*template as usize] = n;
+        }
+        let mut column = Vec::new();
+        let places: Vec<u64> = rows.iter().map(|template| places[*template as usize]).collect();
+        put_planes(&mut column, &places);
+        let mut columns = vec![(0, column)];
+        for (n, (values, plan)) in self.pools.iter().zip(&mut self.plans).enumerate() {
+            let mut column = Vec::new();
             match (values, plan) {
                 (Values::Stamps(_, chunks), _) => {
                     if let Some(values) = chunks.get(chunk).filter(|values| !values.is_empty()) {
-                        put_integers(out, values);
+                        put_integers(&mut column, values);
                     }
                 }
-                (Values::Texts(_), Some(plan)) => plan.put_column(chunk, out),
+                (Values::Texts(_), Some(plan)) => plan.put_column(chunk, &mut column),
                 (Values::Texts(_), None) => {}
             }
+            if !column.is_empty() {
+                columns.push((n + 1, column));
+            }
         }
+        put_columns(out, &columns);
     }
 
     /// Writes what the chunks share, after all of them: the templates and the dictionaries.
     pub(super) fn put_shared(&self, out: &mut Vec<u8>) {
-        put_len(out, self.pools.len());
-        for values in self.pools {
-            match values {
-                Values::Texts(_) => out.push(PLAIN),
-                Values::Stamps(format, _) => {
-                    out.push(STAMP);
-                    out.extend_from_slice(&format.to_bytes());
-                }
-            }
+        put_len(out, self.keys.len());
+        for key in &self.keys {
+            key.put(out);
         }
         put_len(out, self.templates.len());
         let mut pieces = Vec::new();
@@ -511,13 +568,39 @@ impl Planned<'_> {
                         pieces.push(PLAIN);
                         put_varint(&mut pieces, u64::from(*pool));
                     }
+                    Piece::Keyed(pool, name) => {
+                        pieces.push(KEYED);
+                        put_varint(&mut pieces, u64::from(*pool));
+                        put_bytes(&mut pieces, name);
+                    }
                     Piece::Hole => pieces.push(HOLE),
                 }
             }
         }
         put_frame(out, &pieces);
+        let mut counts = Vec::new();
+        for used in &self.used {
+            put_len(&mut counts, used.len());
+            let mut next = 0;
+            for (template, rows) in used {
+                put_varint(&mut counts, u64::from(template - next));
+                put_varint(&mut counts, u64::from(*rows));
+                next = template + 1;
+            }
+        }
+        put_frame(out, &counts);
         for plan in self.plans.iter().flatten() {
             plan.put_dictionary(out);
         }
     }
+}
+
+/// The different numbers, rising, and how often each comes.
+fn count_used(rows: &[u32]) -> Vec<(u32, u32)> {
+    let most = rows.iter().copied().max().map_or(0, |most| most as usize + 1);
+    let mut counts = vec![0_u32; most];
+    for row in rows {
+        counts[*row as usize] += 1;
+    }
+    (0..).zip(counts).filter(|(_, rows)| *rows > 0).collect()
 }
