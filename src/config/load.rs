@@ -209,6 +209,7 @@ impl Reading<'_> {
             syslog,
             forward,
             auth,
+            retention: Vec::new(),
         };
         self.check_names(&config);
         self.check_addresses(&config);

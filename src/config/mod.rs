@@ -9,6 +9,7 @@ mod tree;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::base::record::Severity;
 use crate::base::time::Zone;
 
 /// The configuration in force.
@@ -28,6 +29,9 @@ pub struct Config {
     pub forward: Vec<Forward>,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[[retention]]`: how long what is kept, in the order in which rules are tried; none by
+    /// default, and then nothing goes for its age.
+    pub retention: Vec<Retention>,
 }
 
 /// What is bound really (contract 2): one line on standard output, one entry of `listening.json`,
@@ -135,4 +139,30 @@ pub enum AuthMode {
     Token,
     /// Nothing is asked, anywhere.
     None,
+}
+
+/// One `[[retention]]`: which records make a class of their own, and how long they are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// `name`: the class; a directory is called so ([`is_class_name`]). [`DEFAULT_CLASS`] is what
+    /// no other rule matches.
+    pub name: String,
+    /// `host`: patterns, `*` for any text; empty: every host.
+    pub hosts: Vec<String>,
+    /// `app`: the same.
+    pub apps: Vec<String>,
+    /// `severity`: these; `None`: every record, those without one too.
+    pub severities: Option<Vec<Severity>>,
+    /// `keep`: days after the day of arrival; `None`: for ever.
+    pub keep_days: Option<u32>,
+}
+
+/// The class of records that no rule matches.
+pub const DEFAULT_CLASS: &str = "default";
+
+/// May a class be called so? It is the name of a directory, and is read back from files.
+pub fn is_class_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && !text.starts_with('.')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }

@@ -281,6 +281,7 @@ pub(crate) mod tests {
             data_dir: "data".into(),
             live_bytes_max: 1 << 20,
             free_floor_bytes: 0,
+            retention: Vec::new(),
             on_commit: Box::new(|_| ()),
             metrics: Arc::clone(&metrics),
         };

@@ -256,6 +256,7 @@ mod tests {
             data_dir: dir.path().join("data"),
             live_bytes_max: 1 << 20,
             free_floor_bytes: 0,
+            retention: Vec::new(),
             on_commit: Box::new(|_| {}),
             metrics: Arc::clone(&metrics),
         };

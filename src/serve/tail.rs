@@ -279,30 +279,18 @@ fn walk(
 ) -> Result<u64> {
     let mut position = after;
     let mut seen = 0_usize;
-    let begin = snapshot.chunks().partition_point(|chunk| chunk.meta().last_id <= after);
-    for chunk in snapshot.chunks().iter().skip(begin) {
-        if chunk.meta().first_id > to {
-            break;
+    let mut records = snapshot.in_order(after, to);
+    loop {
+        if seen.is_multiple_of(256) && is_spent(budget) {
+            return Ok(position);
         }
-        let rows = chunk.rows()?;
-        let ids = rows.ids()?;
-        let first = ids.partition_point(|id| *id <= after);
-        for (row, id) in ids.iter().copied().enumerate().skip(first) {
-            if id > to {
-                return Ok(to);
-            }
-            if seen.is_multiple_of(256) && is_spent(budget) {
-                return Ok(position);
-            }
-            seen += 1;
-            let flow = see(&*rows.record(row)?);
-            position = id;
-            if flow.is_break() {
-                return Ok(position);
-            }
+        seen += 1;
+        let Some(record) = records.next().transpose()? else { return Ok(to) };
+        position = record.id;
+        if see(&record).is_break() {
+            return Ok(position);
         }
     }
-    Ok(to)
 }
 
 fn is_spent(budget: &Budget) -> bool {

@@ -20,6 +20,8 @@
 //! | `live` | the newest records |
 //! | `seal` | the sealer thread: frozen part to segments, damaged segment to quarantine |
 //! | `segment` | one immutable file |
+//! | `snapshot` | what a reader sees: chunks of all parts, in the order of ids |
+//! | `retention` | the class of a record, and how long a class is kept |
 //! | `chunk_index` | which chunks can hold a word |
 //! | `catalog` | which segments there are |
 //! | `manifest` | every change of them, hash-chained |
@@ -38,8 +40,10 @@ pub mod live;
 mod log;
 mod manifest;
 mod open;
+mod retention;
 mod seal;
 mod segment;
+mod snapshot;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -56,13 +60,16 @@ use crate::base::metrics::Metrics;
 use crate::base::record::Record;
 use crate::base::time::Timestamp;
 use crate::codec::{ChunkMeta, Rows};
+use crate::config::Retention;
 use crate::store::append::{Task, Writer};
 use crate::store::catalog::Catalog;
 use crate::store::ledger::Ledger;
 use crate::store::live::Part;
 use crate::store::open::Dirs;
+use crate::store::retention::Classes;
 use crate::store::seal::{Sealer, sources_of};
 use crate::store::segment::{Access, Segment};
+pub use crate::store::snapshot::{InOrder, Snapshot};
 use crate::store::sources::Sources;
 
 /// Called with every batch once it is durable and visible, in the order of ids.
@@ -79,6 +86,8 @@ pub struct Options {
     pub live_bytes_max: usize,
     /// Free bytes below which nothing is accepted.
     pub free_floor_bytes: u64,
+    /// `[[retention]]`: the classes of records, in the order in which they are tried.
+    pub retention: Vec<Retention>,
     /// Sees every accepted batch.
     pub on_commit: CommitHook,
     /// Where it counts.
@@ -100,6 +109,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     live_bytes_max: usize,
     free_floor_bytes: u64,
+    classes: Classes,
     access: Arc<Access>,
     queue: Mutex<Queue>,
     queued: Condvar,
@@ -246,7 +256,6 @@ impl Store {
         chunks.extend(state.segments.iter().flat_map(Segment::chunks));
         chunks.extend(state.frozen.iter().flat_map(|part| part.pieces()));
         chunks.extend(state.live.chunks());
-        chunks.sort_by_key(|chunk| chunk.meta().first_id);
         let snapshot = Snapshot::new(chunks);
         state.shown = Some(snapshot.clone());
         snapshot
@@ -406,43 +415,6 @@ pub struct Source {
     pub bytes: u64,
     /// Records with a defect.
     pub defects: u64,
-}
-
-/// A consistent view: parts that do not change.
-#[derive(Clone)]
-pub struct Snapshot {
-    chunks: Arc<Vec<Arc<dyn Chunk>>>,
-}
-
-impl Snapshot {
-    /// From its chunks, ids rising.
-    pub fn new(chunks: Vec<Arc<dyn Chunk>>) -> Self {
-        Self { chunks: Arc::new(chunks) }
-    }
-
-    /// All chunks; ids rise from one to the next (their times may overlap).
-    pub fn chunks(&self) -> &[Arc<dyn Chunk>] {
-        &self.chunks
-    }
-
-    /// One record.
-    pub fn record(&self, id: u64) -> Result<Option<Arc<Record>>> {
-        let n = self.chunks.partition_point(|c| c.meta().last_id < id);
-        let Some(chunk) = self.chunks.get(n).filter(|c| c.meta().first_id <= id) else {
-            return Ok(None);
-        };
-        let rows = chunk.rows()?;
-        let found = rows.ids().and_then(|ids| match ids.binary_search(&id) {
-            Ok(row) => rows.record(row).map(Some),
-            Err(_) => Ok(None),
-        });
-        found.inspect_err(|error| chunk.distrust(error))
-    }
-
-    /// The largest id that is visible; `None` where nothing is.
-    pub fn last_id(&self) -> Option<u64> {
-        self.chunks.last().map(|chunk| chunk.meta().last_id)
-    }
 }
 
 /// A key that every match of a query must hold; see `base::split` for what each is cut from.

@@ -22,13 +22,15 @@ use crate::base::limits::CACHE_BYTES_MAX;
 use crate::base::machine::{Clock, Disk, TEMP_SUFFIX};
 use crate::base::record::{Record, Via};
 use crate::codec::record::read_record;
+use crate::config::is_class_name;
 use crate::store::append::Writer;
 use crate::store::cache::Cache;
 use crate::store::catalog::{self, Catalog};
 use crate::store::ledger;
 use crate::store::live::{LogFile, Part};
 use crate::store::log::{self, LogWriter};
-use crate::store::segment::{Access, CLASS, Open, Segment, SegmentMeta, is_day};
+use crate::store::retention::Classes;
+use crate::store::segment::{Access, Open, Segment, SegmentMeta, is_damage, is_day};
 use crate::store::{Options, Queue, Shared, State};
 
 /// Version of the layout of the whole directory.
@@ -73,7 +75,7 @@ pub(super) fn open(
     let mut stock = Stock::new(&*disk, &dirs)?;
     stock.read_logs()?;
     stock.settle_segments()?;
-    stock.drop_sealed_records();
+    stock.drop_sealed_records()?;
     stock.release_logs()?;
     let mut found = stock.end()?;
     let (next_log, next_id) = (found.next_log, found.next_id);
@@ -98,6 +100,7 @@ pub(super) fn open(
             metrics: options.metrics,
             live_bytes_max: options.live_bytes_max,
             free_floor_bytes: options.free_floor_bytes,
+            classes: Classes::new(options.retention),
             access,
             queue: Mutex::new(Queue::default()),
             queued: Condvar::new(),
@@ -341,7 +344,7 @@ impl<'a> Stock<'a> {
         adopted.sort_by_key(|meta: &SegmentMeta| (meta.first_id(), meta.number));
         for meta in adopted {
             let path = meta.path(&self.dirs.segments);
-            if self.catalog.segments.iter().any(|other| overlap(other, &meta)) {
+            if self.shares_ids(&meta)? {
                 self.quarantine(&path, "its ids are those of another segment")?;
                 continue;
             }
@@ -367,11 +370,7 @@ impl<'a> Stock<'a> {
         };
         let meta = open.meta().clone();
         self.catalog.next_segment = self.catalog.next_segment.max(meta.number + 1);
-        let kept = |id: &u64| {
-            logged.contains(id)
-                || self.catalog.segments.iter().any(|s| s.first_id() <= *id && *id <= s.last_id())
-        };
-        if ids.iter().all(kept) {
+        if self.is_kept_elsewhere(ids, logged)? {
             self.disk.remove(path)?;
             return Ok(None);
         }
@@ -386,14 +385,51 @@ impl<'a> Stock<'a> {
         Ok(None)
     }
 
+    /// Is every one of the ids in the log, or in a segment that the catalogue means?
+    fn is_kept_elsewhere(&self, mut ids: Vec<u64>, logged: &HashSet<u64>) -> Result<bool> {
+        ids.retain(|id| !logged.contains(id));
+        for meta in &self.catalog.segments {
+            if meta.may_hold_any(&ids) {
+                let held = self.ids_of(meta)?;
+                ids.retain(|id| held.binary_search(id).is_err());
+            }
+        }
+        Ok(ids.is_empty())
+    }
+
+    /// Has the segment an id that a catalogued one has?
+    fn shares_ids(&self, meta: &SegmentMeta) -> Result<bool> {
+        let (first, last) = (meta.first_id(), meta.last_id());
+        let near = |other: &&SegmentMeta| other.first_id() <= last && first <= other.last_id();
+        let mut own = None;
+        for other in self.catalog.segments.iter().filter(near) {
+            let own = match &own {
+                Some(ids) => ids,
+                None => own.insert(self.ids_of(meta)?),
+            };
+            if self.ids_of(other)?.iter().any(|id| own.binary_search(id).is_ok()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Every id of a segment, rising; none of one that is damaged.
+    fn ids_of(&self, meta: &SegmentMeta) -> Result<Vec<u64>> {
+        let path = meta.path(&self.dirs.segments);
+        match Open::read(self.disk, &path).and_then(|open| open.ids()) {
+            Err(error) if is_damage(&error) => {
+                tracing::error!(%error, "the ids of a segment do not read");
+                Ok(Vec::new())
+            }
+            other => other,
+        }
+    }
+
     /// All segment files with their sizes; temporary ones are removed.
     fn segment_files(&mut self) -> Result<BTreeMap<PathBuf, u64>> {
         let mut files = BTreeMap::new();
-        for day in self.disk.list(&self.dirs.segments)? {
-            if !is_day(&day.name) {
-                continue;
-            }
-            let dir = self.dirs.segments.join(&day.name).join(CLASS);
+        for dir in class_dirs(self.disk, &self.dirs.segments)? {
             for entry in self.disk.list(&dir)? {
                 let path = dir.join(&entry.name);
                 if entry.name.ends_with(TEMP_SUFFIX) {
@@ -418,27 +454,33 @@ impl<'a> Stock<'a> {
 
     /// What of the log is in a segment already is not shown twice. What is left was never sealed,
     /// or its segment is missing.
-    fn drop_sealed_records(&mut self) {
+    fn drop_sealed_records(&mut self) -> Result<()> {
         let sealed_below = self.catalog.sealed_below;
-        let segments = &self.catalog.segments;
-        let in_segment = |id: u64| {
-            let n = segments.partition_point(|s| s.last_id() < id);
-            segments.get(n).is_some_and(|s| s.first_id() <= id)
+        let is_open = |id: u64| {
+            let mut missing = self.missing.iter();
+            id >= sealed_below || missing.any(|(first, last)| *first <= id && id <= *last)
         };
-        let is_missing =
-            |id: u64| self.missing.iter().any(|(first, last)| *first <= id && id <= *last);
+        let logged = self.logs.iter().flat_map(|log| &log.records).map(|record| record.id);
+        let mut fresh: Vec<u64> = logged.filter(|id| is_open(*id)).collect();
+        fresh.sort_unstable();
+        // Seldom any: what is in a segment is below `sealed_below`.
+        for meta in &self.catalog.segments {
+            if meta.may_hold_any(&fresh) {
+                let held = self.ids_of(meta)?;
+                fresh.retain(|id| held.binary_search(id).is_err());
+            }
+        }
         let mut seen_to = 0;
         for log in &mut self.logs {
             log.records.retain(|record| {
-                let id = record.id;
-                let is_sealed = in_segment(id) || (id < sealed_below && !is_missing(id));
-                let is_fresh = !is_sealed && id > seen_to;
+                let is_fresh = record.id > seen_to && fresh.binary_search(&record.id).is_ok();
                 if is_fresh {
-                    seen_to = id;
+                    seen_to = record.id;
                 }
                 is_fresh
             });
         }
+        Ok(())
     }
 
     /// Lets go of log files that are not needed any more.
@@ -461,7 +503,7 @@ impl<'a> Stock<'a> {
     fn end(mut self) -> Result<Found> {
         let segments = &self.catalog.segments;
         let next_segment = |id: u64| segments.partition_point(|s| s.first_id() <= id);
-        let ends = segments.last().map_or(0, |s| s.last_id().saturating_add(1));
+        let ends = segments.iter().map(|s| s.last_id().saturating_add(1)).max().unwrap_or(0);
         let first = self.logs.iter().find_map(|log| log.records.first()).map_or(u64::MAX, |r| r.id);
         let mut parts: Vec<Part> = Vec::new();
         let mut last_id = None;
@@ -504,8 +546,15 @@ impl<'a> Stock<'a> {
     }
 }
 
-fn overlap(a: &SegmentMeta, b: &SegmentMeta) -> bool {
-    a.first_id() <= b.last_id() && b.first_id() <= a.last_id()
+/// The directories in which segments are: a day of arrival, a class.
+pub(super) fn class_dirs(disk: &dyn Disk, segments: &Path) -> Result<Vec<PathBuf>> {
+    let mut dirs = Vec::new();
+    for day in disk.list(segments)?.into_iter().filter(|e| e.is_dir && is_day(&e.name)) {
+        let day = segments.join(day.name);
+        let classes = disk.list(&day)?.into_iter().filter(|e| e.is_dir && is_class_name(&e.name));
+        dirs.extend(classes.map(|class| day.join(class.name)));
+    }
+    Ok(dirs)
 }
 
 /// A path in `dir` that does not exist yet: the name, or with a number behind it.

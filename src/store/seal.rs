@@ -138,9 +138,12 @@ impl Sealer {
         let mut new = Vec::new();
         let mut sources = Sources::default();
         for run in day_runs(&records) {
-            let (meta, sent) = self.write_segment(run)?;
-            sources.merge(&sent);
-            new.push(meta);
+            let shared = Arc::clone(&self.shared);
+            for (class, records) in shared.classes.parted(run) {
+                let (meta, sent) = self.write_segment(class, &records)?;
+                sources.merge(&sent);
+                new.push(meta);
+            }
         }
         let count = new.len() as u64;
         let end = records.last().map_or(0, |r| r.id.saturating_add(1));
@@ -171,8 +174,12 @@ impl Sealer {
         Ok(())
     }
 
-    /// Writes a run of records of one day to a file under its real name.
-    fn write_segment(&mut self, run: &[Arc<Record>]) -> Result<(SegmentMeta, Sources)> {
+    /// Writes records of one day and class to a file under its real name.
+    fn write_segment(
+        &mut self,
+        class: &str,
+        run: &[Arc<Record>],
+    ) -> Result<(SegmentMeta, Sources)> {
         let number = {
             let mut state = self.shared.state();
             let number = state.catalog.next_segment;
@@ -180,7 +187,7 @@ impl Sealer {
             number
         };
         let day = day_of(run.last().map_or(Timestamp::default(), |r| r.received));
-        let path = path_of(&self.shared.dirs.segments, &day, number);
+        let path = path_of(&self.shared.dirs.segments, &day, class, number);
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(TEMP_SUFFIX);
         let temp = path.with_file_name(name);
@@ -190,7 +197,7 @@ impl Sealer {
         }
         let chunks = chunks_of(run);
         let ways = [codec::encode, codec::encode_whole];
-        let written = write_in_some_way(disk, &temp, number, &day, &chunks, &ways)?;
+        let written = write_in_some_way(disk, &temp, number, (&day, class), &chunks, &ways)?;
         self.leftovers.push(path.clone());
         self.shared.disk.rename(&temp, &path)?;
         Ok(written)
@@ -263,14 +270,14 @@ fn write_in_some_way(
     disk: &dyn Disk,
     path: &Path,
     number: u64,
-    day: &str,
+    (day, class): (&str, &str),
     chunks: &[&[Arc<Record>]],
     ways: &[Encode],
 ) -> Result<(SegmentMeta, Sources)> {
     let mut last = Error::corrupt("the live part", "there is no way to encode it");
     for encode in ways {
         let written = catch_unwind(AssertUnwindSafe(|| {
-            let written = segment::write(disk, path, number, day, chunks, *encode)?;
+            let written = segment::write(disk, path, number, day, class, chunks, *encode)?;
             segment::check_written(disk, path, &written.0, chunks)?;
             Ok(written)
         }));
@@ -369,8 +376,9 @@ mod tests {
         let path = Path::new("/d/1.seg");
         let records: Vec<Arc<Record>> =
             (1..50).map(|id| Arc::new(Record { id, ..record(&format!("user {id}")) })).collect();
-        let write =
-            |ways: &[Encode]| write_in_some_way(&disk, path, 1, "2026-03-01", &[&records], ways);
+        let write = |ways: &[Encode]| {
+            write_in_some_way(&disk, path, 1, ("2026-03-01", "default"), &[&records], ways)
+        };
         let panics: Encode = |_| panic!("as a fault would");
         let forgets: Encode = |chunks| codec::encode(&[&chunks[0][1..]]);
         assert!(matches!(write(&[panics, forgets]), Err(Error::Corrupt { .. })));

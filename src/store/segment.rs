@@ -17,6 +17,7 @@ use crate::base::record::Record;
 use crate::base::time::Timestamp;
 use crate::codec::filter::{Filter, is_filtered, token_hash};
 use crate::codec::{self, Body, ChunkMeta, Rows};
+use crate::config::is_class_name;
 use crate::store::cache::{Cache, Opened, Part};
 use crate::store::chunk_index::{self, ChunkIndex};
 use crate::store::manifest::{Hash, Stamp};
@@ -70,6 +71,8 @@ pub(super) struct SegmentMeta {
     pub(super) number: u64,
     /// Day of arrival, `YYYY-MM-DD`; its directory.
     pub(super) day: String,
+    /// Class of its records (`retention`); its directory below that of the day.
+    pub(super) class: String,
     /// Size of the file.
     pub(super) len: u64,
     /// SHA-256 of everything before the footer.
@@ -98,9 +101,16 @@ impl SegmentMeta {
         self.chunks.last().map_or(0, |c| c.last_id)
     }
 
+    /// Does one of the ids, which rise, lie between its first and last? (It may be of another
+    /// segment all the same.)
+    pub(super) fn may_hold_any(&self, ids: &[u64]) -> bool {
+        let next = ids.partition_point(|id| *id < self.first_id());
+        ids.get(next).is_some_and(|id| *id <= self.last_id())
+    }
+
     /// Where its file is.
     pub(super) fn path(&self, segments: &Path) -> PathBuf {
-        path_of(segments, &self.day, self.number)
+        path_of(segments, &self.day, &self.class, self.number)
     }
 
     /// What the manifest says of it.
@@ -108,7 +118,7 @@ impl SegmentMeta {
         Stamp {
             number: self.number,
             day: self.day.clone(),
-            class: CLASS.to_owned(),
+            class: self.class.clone(),
             len: self.len,
             hash: self.footer,
             records: self.records(),
@@ -121,6 +131,7 @@ impl SegmentMeta {
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         out.put_u64(self.number);
         out.put_str(&self.day);
+        out.put_str(&self.class);
         out.put(&self.hash);
         out.put_u64(self.bytes);
         out.put_u32(u32::try_from(self.chunks.len()).unwrap_or(u32::MAX));
@@ -140,6 +151,10 @@ impl SegmentMeta {
         if !is_day(&day) {
             return Err(reader.damaged(format!("{day:?} is no day")));
         }
+        let class = reader.str()?.to_owned();
+        if !is_class_name(&class) {
+            return Err(reader.damaged(format!("{class:?} is no class")));
+        }
         let (hash, bytes) = (reader.hash()?, reader.u64()?);
         let chunks = (0..reader.count(40)?)
             .map(|_| {
@@ -152,17 +167,14 @@ impl SegmentMeta {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { number, day, len, hash, footer, bytes, chunks })
+        Ok(Self { number, day, class, len, hash, footer, bytes, chunks })
     }
 }
 
 /// Where the file of a segment is.
-pub(super) fn path_of(segments: &Path, day: &str, number: u64) -> PathBuf {
-    segments.join(day).join(CLASS).join(format!("{number:020}.seg"))
+pub(super) fn path_of(segments: &Path, day: &str, class: &str, number: u64) -> PathBuf {
+    segments.join(day).join(class).join(format!("{number:020}.seg"))
 }
-
-/// The only class of segments there is yet (contract 6).
-pub(super) const CLASS: &str = "default";
 
 /// It becomes a directory's name, so it may be nothing but a day.
 pub(super) fn is_day(text: &str) -> bool {
@@ -182,6 +194,7 @@ pub(super) fn write(
     path: &Path,
     number: u64,
     day: &str,
+    class: &str,
     chunks: &[&[Arc<Record>]],
     encode: Encode,
 ) -> Result<(SegmentMeta, Sources)> {
@@ -214,6 +227,7 @@ pub(super) fn write(
     let mut meta = SegmentMeta {
         number,
         day: day.to_owned(),
+        class: class.to_owned(),
         len: 0,
         hash: file.hash.finalize().into(),
         footer: Hash::default(),

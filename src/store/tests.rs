@@ -15,6 +15,7 @@ use crate::base::sim::{Faults, ManualClock, SimDisk};
 use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
 
+mod classes;
 mod crash;
 mod damage;
 mod format;
@@ -67,6 +68,7 @@ fn options(dir: &Path) -> Options {
         data_dir: dir.to_owned(),
         live_bytes_max: 1 << 20,
         free_floor_bytes: 0,
+        retention: Vec::new(),
         on_commit: Box::new(|_| {}),
         metrics: Arc::default(),
     }

@@ -53,6 +53,7 @@ impl Api {
             data_dir: dir.path().join("data"),
             live_bytes_max: 64 << 20,
             free_floor_bytes: 0,
+            retention: Vec::new(),
             on_commit: Box::new(move |batch| publish.publish(batch)),
             metrics: Arc::clone(&metrics),
         };
