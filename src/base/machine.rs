@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::base::durable::Steps;
 use crate::base::error::{Error, Result};
 use crate::base::time::Timestamp;
 
@@ -175,29 +176,22 @@ impl Clock for SystemClock {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemDisk;
 
-impl Disk for SystemDisk {
-    fn create_dir_all(&self, path: &Path) -> Result<()> {
-        let mut missing = Vec::new();
-        let mut at = path;
-        while !at.is_dir() {
-            missing.push(at);
-            match at.parent().filter(|p| !p.as_os_str().is_empty()) {
-                Some(parent) => at = parent,
-                None => break,
-            }
-        }
-        for dir in missing.into_iter().rev() {
-            // Logs tell of people: nobody but the owner and its group has to read them.
-            match fs::DirBuilder::new().mode(0o750).create(dir) {
-                Ok(()) => sync_parent(dir)?,
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io("create the directory", dir, e)),
-            }
-        }
-        Ok(())
+impl Steps for SystemDisk {
+    fn has_dir(&self, path: &Path) -> bool {
+        path.is_dir()
     }
 
-    fn list(&self, path: &Path) -> Result<Vec<DirEntry>> {
+    fn make_dir(&self, path: &Path) -> Result<()> {
+        // Logs tell of people: nobody but the owner and its group has to read them.
+        match fs::DirBuilder::new().mode(0o750).create(path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::io("create the directory", path, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn names_in(&self, path: &Path) -> Result<Vec<DirEntry>> {
         let fail = |e| Error::io("list", path, e);
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
@@ -223,84 +217,68 @@ impl Disk for SystemDisk {
         Ok(found)
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>> {
+    fn content(&self, path: &Path) -> Result<Vec<u8>> {
         fs::read(path).map_err(|e| Error::io("read", path, e))
     }
 
-    fn open(&self, path: &Path) -> Result<Arc<dyn ReadAt>> {
+    fn reader(&self, path: &Path) -> Result<Arc<dyn ReadAt>> {
         let fail = |e| Error::io("open", path, e);
         let file = OpenOptions::new().read(true).open(path).map_err(fail)?;
         let len = file.metadata().map_err(fail)?.len();
         Ok(Arc::new(SystemFile { file, path: path.to_owned(), len }))
     }
 
-    fn create(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
+    fn make_file(&self, path: &Path, over: bool) -> Result<Box<dyn AppendFile>> {
         // O_APPEND, so that after a `truncate` the next bytes stand at the new end.
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|e| Error::io("create", path, e))?;
-        sync_parent(path)?;
+        let mut options = OpenOptions::new();
+        options.append(true).create(over).create_new(!over);
+        let file = options.open(path).map_err(|e| Error::io("create", path, e))?;
+        if over {
+            file.set_len(0).map_err(|e| Error::io("create", path, e))?;
+        }
         Ok(Box::new(SystemAppend { file, path: path.to_owned() }))
     }
 
-    fn append_to(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
+    fn grow_file(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
         let file = OpenOptions::new().append(true).open(path);
         let file = file.map_err(|e| Error::io("open", path, e))?;
         Ok(Box::new(SystemAppend { file, path: path.to_owned() }))
     }
 
-    fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(TEMP_SUFFIX);
-        let temp = path.with_file_name(name);
-        let fail = |op| move |e| Error::io(op, path, e);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temp)
-            .map_err(fail("create"))?;
-        let written = file
-            .write_all(content)
-            .map_err(fail("write"))
-            .and_then(|()| file.sync_all().map_err(fail("sync")));
-        if let Err(e) = written {
-            // Leaves no half file behind on a full disk; if that fails too, the next replace does.
-            drop(fs::remove_file(&temp));
-            return Err(e);
-        }
-        self.rename(&temp, path)
+    #[expect(clippy::disallowed_methods, reason = "`durable` syncs the directories")]
+    fn move_file(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|e| Error::io("rename", from, e))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the directories are synced right here")]
-    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        fs::rename(from, to).map_err(|e| Error::io("rename", from, e))?;
-        sync_parent(to)?;
-        if from.parent() == to.parent() { Ok(()) } else { sync_parent(from) }
-    }
-
-    fn remove(&self, path: &Path) -> Result<()> {
+    fn unlink(&self, path: &Path) -> Result<()> {
         match fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
             _ => Ok(()),
         }
     }
 
-    fn truncate(&self, path: &Path, len: u64) -> Result<()> {
+    fn cut(&self, path: &Path, len: u64) -> Result<()> {
         let fail = |e| Error::io("truncate", path, e);
         let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
-        file.set_len(len).map_err(fail)?;
-        file.sync_all().map_err(fail)
+        file.set_len(len).map_err(fail)
     }
 
-    fn free_bytes(&self, path: &Path) -> Result<u64> {
+    fn sync_file(&self, path: &Path, _op: &'static str) -> Result<()> {
+        let fail = |e| Error::io("sync", path, e);
+        OpenOptions::new().write(true).open(path).map_err(fail)?.sync_data().map_err(fail)
+    }
+
+    fn sync_dir(&self, path: &Path, _op: &'static str) -> Result<()> {
+        let fail = |e| Error::io("sync the directory", path, e);
+        OpenOptions::new().read(true).open(path).map_err(fail)?.sync_all().map_err(fail)
+    }
+
+    fn room(&self, path: &Path) -> Result<u64> {
         let stat = rustix::fs::statvfs(path).map_err(|e| Error::io("measure", path, e.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
+    fn hold(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
         let fail = |e| Error::io("lock", path, e);
         let mut file = OpenOptions::new()
             .read(true)
@@ -322,16 +300,6 @@ impl Disk for SystemDisk {
         file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(fail)?;
         Ok(Box::new(file))
     }
-}
-
-/// Makes the name of `path` durable in its directory.
-fn sync_parent(path: &Path) -> Result<()> {
-    let parent = match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    let fail = |e| Error::io("sync the directory", parent, e);
-    OpenOptions::new().read(true).open(parent).map_err(fail)?.sync_all().map_err(fail)
 }
 
 #[expect(clippy::disallowed_types, reason = "this is the Disk that all others take")]

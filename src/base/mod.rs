@@ -17,9 +17,11 @@
 //! | `limits` | every bound of the program with its reason |
 //! | `error` | errors by cause and remedy |
 //! | `machine` | the clock and the disk, real |
+//! | `durable` | what is durable when: the door to the disk, of single steps of either |
 //! | `sim` | the clock and the disk, simulated, with faults by seed |
 //! | `metrics` | counters, and their Prometheus text |
 
+pub mod durable;
 pub mod error;
 pub mod find;
 pub mod flatten;

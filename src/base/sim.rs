@@ -1,18 +1,25 @@
 //! A clock that is turned by hand, and a disk in memory that fails on demand, by seed.
 //!
-//! The disk knows what a real one promises (`machine`) and gives nothing beyond it: at a crash,
+//! The disk takes the single steps of `durable` and promises no more than a real one: at a crash,
 //! bytes that were not synced are gone, or there in part, or there as garbage; a file that was
-//! removed may be back. What it does is decided by its seed, so that a failure can be shown again.
+//! removed may be back, one that was made may be gone. What it does is decided by its seed, so that
+//! a failure can be shown again.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod medium;
+
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::base::durable::Steps;
 use crate::base::error::{Error, Result};
-use crate::base::machine::{AppendFile, Clock, DirEntry, Disk, ReadAt};
+use crate::base::machine::{AppendFile, Clock, DirEntry, ReadAt};
+use crate::base::sim::medium::{Dice, Medium};
 use crate::base::time::Timestamp;
+
+pub use crate::base::sim::medium::Leaves;
 
 /// A clock that stands still until it is turned.
 #[derive(Debug)]
@@ -53,12 +60,23 @@ impl Clock for ManualClock {
 pub struct Faults {
     /// Decides what a crash leaves and where a write tears.
     pub seed: u64,
-    /// The machine dies in the n-th step that makes something durable, counted from 1.
+    /// The machine dies in the n-th sync, of a file or of a directory, counted from 1.
     pub crash_at_sync: Option<u64>,
-    /// The n-th such step fails, and the machine goes on.
+    /// The n-th sync fails, and the machine goes on.
     pub fail_at_sync: Option<u64>,
     /// Bytes that fit; `None`: without end.
     pub capacity: Option<u64>,
+}
+
+/// How a step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// EIO; of a write, nothing is there.
+    Io,
+    /// EIO; of a write, a part is there.
+    Short,
+    /// ENOSPC; of a write, a part is there.
+    Full,
 }
 
 /// A disk in memory; clones are the same disk.
@@ -69,62 +87,74 @@ pub struct SimDisk {
 
 #[derive(Default)]
 struct State {
-    files: BTreeMap<PathBuf, File>,
-    dirs: BTreeSet<PathBuf>,
-    /// Removed, but their directory was not synced since.
-    removed: Vec<(PathBuf, File)>,
+    medium: Medium,
     locks: BTreeSet<PathBuf>,
     faults: Faults,
-    random: u64,
+    dice: Dice,
     syncs: u64,
+    /// Steps that change something, beside syncs; and steps that read.
+    changes: u64,
+    reads: u64,
+    trouble_at_change: Option<(u64, Trouble)>,
+    trouble_at_read: Option<u64>,
+    sites: BTreeSet<String>,
+    ignored: Option<String>,
     crashed: bool,
-}
-
-#[derive(Clone, Default)]
-struct File {
-    bytes: Vec<u8>,
-    /// So many of them survive a crash for certain.
-    synced: usize,
 }
 
 impl SimDisk {
     /// An empty one.
     pub fn new(faults: Faults) -> Self {
-        let state = State { faults, random: faults.seed, ..State::default() };
+        Self::with(Medium::default(), faults, None)
+    }
+
+    fn with(medium: Medium, faults: Faults, ignored: Option<String>) -> Self {
+        let state = State { medium, faults, ignored, dice: Dice(faults.seed), ..State::default() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// What a machine finds when it starts again after a crash (or a loss of power just now).
+    /// What a machine finds when it starts again after a crash (or a loss of power just now) that
+    /// left some of what was not synced, as the seed says.
     #[must_use]
     pub fn after_crash(&self, faults: Faults) -> Self {
-        let mut old = self.lock_state();
-        old.random = old.random.wrapping_add(faults.seed.wrapping_mul(0xD134_2543_DE82_EF95));
-        let mut state = State { faults, random: faults.seed, ..State::default() };
-        state.dirs.clone_from(&old.dirs);
-        let mut files = old.files.clone();
-        for (path, file) in std::mem::take(&mut old.removed) {
-            if old.roll(2) == 0 {
-                files.entry(path).or_insert(file);
-            }
-        }
-        for file in files.values_mut() {
-            let torn = file.bytes.len().saturating_sub(file.synced);
-            let kept = old.roll(torn as u64 + 1);
-            file.bytes.truncate(file.synced.saturating_add(usize::try_from(kept).unwrap_or(0)));
-            if kept > 0 && old.roll(2) == 0 {
-                // A block that was allocated but not written reads as zeros.
-                let from = file.synced + usize::try_from(old.roll(kept)).unwrap_or(0);
-                file.bytes.iter_mut().skip(from).take(4096).for_each(|b| *b = 0);
-            }
-            file.synced = file.bytes.len();
-        }
-        state.files = files;
-        Self { state: Arc::new(Mutex::new(state)) }
+        self.after(Leaves::Some, faults)
     }
 
-    /// How many steps made something durable until now.
+    /// The same, with a say in what is left. [`Leaves::All`]: what the next process finds when only
+    /// this one was killed.
+    #[must_use]
+    pub fn after(&self, leaves: Leaves, faults: Faults) -> Self {
+        let state = self.lock_state();
+        let salt = faults.seed.wrapping_mul(0xD134_2543_DE82_EF95);
+        let mut dice = Dice(state.dice.0.wrapping_add(salt));
+        let medium = state.medium.after(leaves, &mut dice);
+        Self::with(medium, faults, state.ignored.clone())
+    }
+
+    /// How many syncs there were until now.
     pub fn syncs(&self) -> u64 {
         self.lock_state().syncs
+    }
+
+    /// How many other steps changed something until now.
+    pub fn changes(&self) -> u64 {
+        self.lock_state().changes
+    }
+
+    /// How many steps read until now.
+    pub fn reads(&self) -> u64 {
+        self.lock_state().reads
+    }
+
+    /// Whose syncs there were until now: what for, and the file, every number in its path as `N`.
+    pub fn sites(&self) -> BTreeSet<String> {
+        self.lock_state().sites.clone()
+    }
+
+    /// Syncs of this site do nothing from now on and say that all is well, on this disk and on what
+    /// a crash leaves of it: as if the program did without them.
+    pub fn ignore(&self, site: &str) {
+        self.lock_state().ignored = Some(site.to_owned());
     }
 
     /// Did the planned crash happen?
@@ -132,18 +162,19 @@ impl SimDisk {
         self.lock_state().crashed
     }
 
+    /// The machine dies just now.
+    pub fn crash(&self) {
+        self.lock_state().crashed = true;
+    }
+
     /// All files.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.lock_state().files.keys().cloned().collect()
+        self.lock_state().medium.files().map(|(path, _)| path.clone()).collect()
     }
 
     /// Turns one bit of a file over, counted from its start; beyond its end nothing happens.
     pub fn flip(&self, path: &Path, bit: usize) {
-        if let Some(byte) =
-            self.lock_state().files.get_mut(path).and_then(|f| f.bytes.get_mut(bit / 8))
-        {
-            *byte ^= 1 << (bit % 8);
-        }
+        self.lock_state().medium.flip(path, bit);
     }
 
     /// Changes how much fits.
@@ -151,10 +182,22 @@ impl SimDisk {
         self.lock_state().faults.capacity = capacity;
     }
 
-    /// The n-th durable step from now on fails, and the machine goes on.
+    /// The n-th sync from now on fails, and the machine goes on.
     pub fn fail_sync(&self, n: u64) {
         let mut state = self.lock_state();
         state.faults.fail_at_sync = Some(state.syncs + n);
+    }
+
+    /// The n-th other step from now on that changes something fails so, and the machine goes on.
+    pub fn fail_change(&self, n: u64, trouble: Trouble) {
+        let mut state = self.lock_state();
+        state.trouble_at_change = Some((state.changes + n, trouble));
+    }
+
+    /// The n-th step from now on that reads fails, and the machine goes on.
+    pub fn fail_read(&self, n: u64) {
+        let mut state = self.lock_state();
+        state.trouble_at_read = Some(state.reads + n);
     }
 
     fn lock_state(&self) -> MutexGuard<'_, State> {
@@ -166,54 +209,54 @@ impl SimDisk {
         let state = self.lock_state();
         if state.crashed { Err(broken(op, path)) } else { Ok(state) }
     }
-}
 
-/// How a step that makes something durable goes.
-enum Step {
-    Done,
-    /// Fails; `true`: what it was to do is done all the same.
-    Fails(bool),
+    /// The state for a step that changes something, unless it is to fail.
+    fn change(&self, op: &'static str, path: &Path) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.alive(op, path)?;
+        match state.next_change() {
+            None => Ok(state),
+            Some(Trouble::Full) => Err(full(op, path)),
+            Some(Trouble::Io | Trouble::Short) => Err(broken(op, path)),
+        }
+    }
+
+    /// The state for a step that reads, unless it is to fail.
+    fn reading(&self, op: &'static str, path: &Path) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.alive(op, path)?;
+        state.reads += 1;
+        if state.trouble_at_read == Some(state.reads) { Err(broken(op, path)) } else { Ok(state) }
+    }
 }
 
 impl State {
-    /// A number below `n`; splitmix64.
-    fn roll(&mut self, n: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % n.max(1)
+    fn next_change(&mut self) -> Option<Trouble> {
+        self.changes += 1;
+        self.trouble_at_change.filter(|(at, _)| *at == self.changes).map(|(_, trouble)| trouble)
     }
 
-    fn step(&mut self) -> Step {
+    /// One sync: `work` is what it does to the medium. One that fails may have done it.
+    fn sync(&mut self, site: String, work: impl FnOnce(&mut Medium)) -> bool {
+        if self.ignored.as_ref() == Some(&site) {
+            return true;
+        }
+        self.sites.insert(site);
         self.syncs += 1;
-        if self.faults.crash_at_sync == Some(self.syncs) {
-            self.crashed = true;
-            return Step::Fails(self.roll(2) == 0);
+        self.crashed = self.faults.crash_at_sync == Some(self.syncs);
+        let fails = self.crashed || self.faults.fail_at_sync == Some(self.syncs);
+        if !fails || self.dice.roll(2) == 0 {
+            work(&mut self.medium);
         }
-        if self.faults.fail_at_sync == Some(self.syncs) {
-            return Step::Fails(self.roll(2) == 0);
-        }
-        Step::Done
-    }
-
-    fn used(&self) -> u64 {
-        self.files.values().map(|f| f.bytes.len() as u64).sum()
+        !fails
     }
 
     fn room(&self) -> u64 {
-        self.faults.capacity.map_or(1 << 40, |c| c.saturating_sub(self.used()))
-    }
-
-    fn dir_synced(&mut self, path: &Path) {
-        self.removed.retain(|(p, _)| p.parent() != path.parent());
+        let used = || self.medium.files().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        self.faults.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(used()))
     }
 
     fn has_parent(&self, op: &'static str, path: &Path) -> Result<()> {
-        match path.parent() {
-            Some(dir) if self.dirs.contains(dir) => Ok(()),
-            _ => Err(Error::io(op, path, io::ErrorKind::NotFound.into())),
-        }
+        let dir = path.parent().unwrap_or(path);
+        if self.medium.has_dir(dir) { Ok(()) } else { Err(missing(op, path)) }
     }
 }
 
@@ -229,136 +272,114 @@ fn missing(op: &'static str, path: &Path) -> Error {
     Error::io(op, path, io::ErrorKind::NotFound.into())
 }
 
-impl Disk for SimDisk {
-    fn create_dir_all(&self, path: &Path) -> Result<()> {
-        let mut state = self.alive("create the directory", path)?;
-        let new: Vec<PathBuf> =
-            path.ancestors().filter(|p| !state.dirs.contains(*p)).map(Path::to_owned).collect();
-        if new.is_empty() {
-            return Ok(());
+/// What a sync is known by: numbers differ from run to run.
+fn site(op: &str, path: &Path) -> String {
+    let mut name = format!("{op} ");
+    for c in path.display().to_string().chars() {
+        let c = if c.is_ascii_digit() { 'N' } else { c };
+        if c != 'N' || !name.ends_with('N') {
+            name.push(c);
         }
-        match state.step() {
-            Step::Fails(false) => return Err(broken("create the directory", path)),
-            Step::Done | Step::Fails(true) => state.dirs.extend(new),
-        }
-        if state.crashed { Err(broken("create the directory", path)) } else { Ok(()) }
+    }
+    name
+}
+
+impl Steps for SimDisk {
+    fn has_dir(&self, path: &Path) -> bool {
+        self.lock_state().medium.has_dir(path)
     }
 
-    fn list(&self, path: &Path) -> Result<Vec<DirEntry>> {
-        let state = self.alive("list", path)?;
-        let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned());
-        let files =
-            state.files.iter().filter(|(p, _)| p.parent() == Some(path)).filter_map(|(p, file)| {
-                Some(DirEntry { name: name(p)?, is_dir: false, len: file.bytes.len() as u64 })
-            });
-        let dirs = state
-            .dirs
-            .iter()
-            .filter(|p| p.parent() == Some(path))
-            .filter_map(|p| Some(DirEntry { name: name(p)?, is_dir: true, len: 0 }));
+    fn make_dir(&self, path: &Path) -> Result<()> {
+        let mut state = self.change("create the directory", path)?;
+        state.has_parent("create the directory", path)?;
+        state.medium.add_dir(path);
+        Ok(())
+    }
+
+    fn names_in(&self, path: &Path) -> Result<Vec<DirEntry>> {
+        let state = self.reading("list", path)?;
+        let inside = |p: &Path| {
+            let name = p.file_name().filter(|_| p.parent() == Some(path))?;
+            Some(name.to_string_lossy().into_owned())
+        };
+        let files = state.medium.files().filter_map(|(p, bytes)| {
+            Some(DirEntry { name: inside(p)?, is_dir: false, len: bytes.len() as u64 })
+        });
+        let dirs = state.medium.dirs();
+        let dirs = dirs.filter_map(|p| Some(DirEntry { name: inside(p)?, is_dir: true, len: 0 }));
         let mut found: Vec<DirEntry> = files.chain(dirs).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        let state = self.alive("read", path)?;
-        state.files.get(path).map(|f| f.bytes.clone()).ok_or_else(|| missing("read", path))
+    fn content(&self, path: &Path) -> Result<Vec<u8>> {
+        let state = self.reading("read", path)?;
+        state.medium.bytes(path).map(<[u8]>::to_vec).ok_or_else(|| missing("read", path))
     }
 
-    fn open(&self, path: &Path) -> Result<Arc<dyn ReadAt>> {
-        Ok(Arc::new(SimFile { bytes: self.read(path)?, path: path.to_owned() }))
+    fn reader(&self, path: &Path) -> Result<Arc<dyn ReadAt>> {
+        let bytes = self.content(path)?;
+        Ok(Arc::new(SimFile { disk: self.clone(), bytes, path: path.to_owned() }))
     }
 
-    fn create(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
-        let mut state = self.alive("create", path)?;
+    fn make_file(&self, path: &Path, over: bool) -> Result<Box<dyn AppendFile>> {
+        let mut state = self.change("create", path)?;
         state.has_parent("create", path)?;
-        if state.files.contains_key(path) {
-            return Err(Error::io("create", path, io::ErrorKind::AlreadyExists.into()));
-        }
-        let step = state.step();
-        if !matches!(step, Step::Fails(false)) {
-            state.files.insert(path.to_owned(), File::default());
-            state.dir_synced(path);
-        }
-        match step {
-            Step::Done => Ok(Box::new(SimAppend { disk: self.clone(), path: path.to_owned() })),
-            Step::Fails(_) => Err(broken("create", path)),
-        }
+        let number = match state.medium.number(path) {
+            Some(_) if !over => {
+                return Err(Error::io("create", path, io::ErrorKind::AlreadyExists.into()));
+            }
+            Some(number) => {
+                state.medium.cut(number, 0);
+                number
+            }
+            None => state.medium.add_file(path),
+        };
+        Ok(Box::new(SimAppend { disk: self.clone(), number, path: path.to_owned() }))
     }
 
-    fn append_to(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
-        if !self.alive("open", path)?.files.contains_key(path) {
-            return Err(missing("open", path));
-        }
-        Ok(Box::new(SimAppend { disk: self.clone(), path: path.to_owned() }))
+    fn grow_file(&self, path: &Path) -> Result<Box<dyn AppendFile>> {
+        let state = self.alive("open", path)?;
+        let number = state.medium.number(path).ok_or_else(|| missing("open", path))?;
+        Ok(Box::new(SimAppend { disk: self.clone(), number, path: path.to_owned() }))
     }
 
-    fn replace(&self, path: &Path, content: &[u8]) -> Result<()> {
-        let mut state = self.alive("replace", path)?;
-        state.has_parent("replace", path)?;
-        // Old and new stand beside each other for a moment.
-        if content.len() as u64 > state.room() {
-            return Err(full("replace", path));
-        }
-        let step = state.step();
-        if !matches!(step, Step::Fails(false)) {
-            let file = File { bytes: content.to_vec(), synced: content.len() };
-            state.files.insert(path.to_owned(), file);
-            state.dir_synced(path);
-        }
-        match step {
-            Step::Done => Ok(()),
-            Step::Fails(_) => Err(broken("replace", path)),
-        }
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        let mut state = self.alive("rename", from)?;
+    fn move_file(&self, from: &Path, to: &Path) -> Result<()> {
+        let mut state = self.change("rename", from)?;
         state.has_parent("rename", to)?;
-        if !state.files.contains_key(from) {
-            return Err(missing("rename", from));
-        }
-        let step = state.step();
-        if !matches!(step, Step::Fails(false))
-            && let Some(file) = state.files.remove(from)
-        {
-            state.files.insert(to.to_owned(), file);
-            state.dir_synced(to);
-        }
-        match step {
-            Step::Done => Ok(()),
-            Step::Fails(_) => Err(broken("rename", from)),
-        }
+        if state.medium.rename(from, to) { Ok(()) } else { Err(missing("rename", from)) }
     }
 
-    fn remove(&self, path: &Path) -> Result<()> {
-        let mut state = self.alive("remove", path)?;
-        if let Some(file) = state.files.remove(path) {
-            state.removed.push((path.to_owned(), file));
-        }
+    fn unlink(&self, path: &Path) -> Result<()> {
+        self.change("remove", path)?.medium.unlink(path);
         Ok(())
     }
 
-    fn truncate(&self, path: &Path, len: u64) -> Result<()> {
-        let mut state = self.alive("truncate", path)?;
-        let step = state.step();
-        let file = state.files.get_mut(path).ok_or_else(|| missing("truncate", path))?;
-        if !matches!(step, Step::Fails(false)) {
-            file.bytes.resize(usize::try_from(len).unwrap_or(0), 0);
-            file.synced = file.bytes.len();
-        }
-        match step {
-            Step::Done => Ok(()),
-            Step::Fails(_) => Err(broken("truncate", path)),
-        }
+    fn cut(&self, path: &Path, len: u64) -> Result<()> {
+        let mut state = self.change("truncate", path)?;
+        let number = state.medium.number(path).ok_or_else(|| missing("truncate", path))?;
+        state.medium.cut(number, usize::try_from(len).unwrap_or(0));
+        Ok(())
     }
 
-    fn free_bytes(&self, path: &Path) -> Result<u64> {
+    fn sync_file(&self, path: &Path, op: &'static str) -> Result<()> {
+        let mut state = self.alive("sync", path)?;
+        let number = state.medium.number(path).ok_or_else(|| missing("sync", path))?;
+        let done = state.sync(site(op, path), |medium| medium.sync_file(number));
+        if done { Ok(()) } else { Err(broken("sync", path)) }
+    }
+
+    fn sync_dir(&self, path: &Path, op: &'static str) -> Result<()> {
+        let mut state = self.alive("sync the directory", path)?;
+        let done = state.sync(site(op, path), |medium| medium.sync_dir(path));
+        if done { Ok(()) } else { Err(broken("sync the directory", path)) }
+    }
+
+    fn room(&self, path: &Path) -> Result<u64> {
         Ok(self.alive("measure", path)?.room())
     }
 
-    fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
+    fn hold(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
         let mut state = self.alive("lock", path)?;
         state.has_parent("lock", path)?;
         if !state.locks.insert(path.to_owned()) {
@@ -369,7 +390,9 @@ impl Disk for SimDisk {
     }
 }
 
+/// Reads what the file was when it was opened; files that are read do not change.
 struct SimFile {
+    disk: SimDisk,
     bytes: Vec<u8>,
     path: PathBuf,
 }
@@ -380,6 +403,7 @@ impl ReadAt for SimFile {
     }
 
     fn read_at(&self, at: u64, len: usize) -> Result<Vec<u8>> {
+        drop(self.disk.reading("read", &self.path)?);
         let range = usize::try_from(at).ok().and_then(|at| Some(at..at.checked_add(len)?));
         range.and_then(|r| self.bytes.get(r)).map(<[u8]>::to_vec).ok_or_else(|| {
             let what = format!("{len} bytes at {at} lie beyond its end at {}", self.bytes.len());
@@ -390,31 +414,35 @@ impl ReadAt for SimFile {
 
 struct SimAppend {
     disk: SimDisk,
+    number: usize,
     path: PathBuf,
 }
 
 impl AppendFile for SimAppend {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let mut state = self.disk.alive("write", &self.path)?;
-        let room = state.room();
-        let fits = if bytes.len() as u64 > room { state.roll(room + 1) } else { room };
-        let fits = usize::try_from(fits).unwrap_or(usize::MAX).min(bytes.len());
-        let file = state.files.get_mut(&self.path).ok_or_else(|| missing("write", &self.path))?;
-        file.bytes.extend_from_slice(bytes.get(..fits).unwrap_or(bytes));
-        if bytes.len() as u64 > room { Err(full("write", &self.path)) } else { Ok(()) }
+        let trouble = state.next_change();
+        let room = usize::try_from(state.room()).unwrap_or(usize::MAX);
+        let (fits, error) = match trouble {
+            Some(Trouble::Io) => (0, broken("write", &self.path)),
+            Some(Trouble::Short) => (bytes.len(), broken("write", &self.path)),
+            Some(Trouble::Full) => (bytes.len(), full("write", &self.path)),
+            None if bytes.len() > room => (room, full("write", &self.path)),
+            None => {
+                state.medium.append(self.number, bytes);
+                return Ok(());
+            }
+        };
+        let fits = usize::try_from(state.dice.roll(fits as u64 + 1)).unwrap_or(0);
+        state.medium.append(self.number, bytes.get(..fits).unwrap_or(bytes));
+        Err(error)
     }
 
     fn sync(&mut self) -> Result<()> {
         let mut state = self.disk.alive("sync", &self.path)?;
-        let step = state.step();
-        let file = state.files.get_mut(&self.path).ok_or_else(|| missing("sync", &self.path))?;
-        if !matches!(step, Step::Fails(false)) {
-            file.synced = file.bytes.len();
-        }
-        match step {
-            Step::Done => Ok(()),
-            Step::Fails(_) => Err(broken("sync", &self.path)),
-        }
+        let number = self.number;
+        let done = state.sync(site("sync", &self.path), |medium| medium.sync_file(number));
+        if done { Ok(()) } else { Err(broken("sync", &self.path)) }
     }
 }
 
@@ -432,6 +460,7 @@ impl Drop for SimLock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::machine::Disk as _;
 
     fn written(faults: Faults) -> (SimDisk, PathBuf) {
         let disk = SimDisk::new(faults);

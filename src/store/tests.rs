@@ -79,6 +79,11 @@ fn open(disk: &SimDisk, live_bytes_max: usize) -> Result<Arc<Store>> {
     Store::open(options, Arc::new(disk.clone()), ManualClock::new(START))
 }
 
+/// Is this the long run (`tests/run --full`)? The usual one takes a share of the faults.
+fn every() -> bool {
+    std::env::var("NEXTEST_PROFILE").is_ok_and(|profile| profile == "full")
+}
+
 fn sim() -> SimDisk {
     SimDisk::new(Faults::default())
 }
