@@ -1,79 +1,190 @@
-//! `cargo bench`: how small a segment is and what encoding it costs, each figure beside `zstd -3`
-//! of the same text in the same run. Files are named as arguments (`cargo bench -- FILE…`), else
-//! those of 1 MB and more of the corpora that `SHIRABE_CORPORA` names are taken.
+//! `cargo bench`: the bars of the store, each row measured in one run beside its rivals.
 //!
-//! The tables of search and of the whole server come with the issue that makes the store fast.
+//! Corpora come from the generator and from real log files; the built program takes them in as its
+//! senders would send them, seals, merges, and is asked over HTTP. What is compared are ratios of
+//! the same run: CPU to that of `zstd -3` on the same text ("Z"), bytes to its output ("z3"), times
+//! to those of `rg -c` on the plain file.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `options` | what the run is asked to do |
+//! | `bars` · `table` | the rows, and how they are judged and printed |
+//! | `corpus` · `generated` | real files and records of them · generated text and its counts |
+//! | `server` · `meter` | the program as a child · what it costs |
+//! | `senders` · `rivals` | what sends to it · what it is held against |
+//! | `ingest` · `encoding` · `asking` · `growth` | the rows' figures |
 
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
+    clippy::indexing_slicing,
     reason = "a benchmark prints, and ends where it cannot go on"
 )]
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::ExitCode;
 
-use corpus::{chunks_of, decode, read};
-use shirabe::base::machine::{Clock, SystemClock};
-use shirabe::base::record::Record;
-use shirabe::codec::encode;
-use shirabe::codec::filter::Filter;
+use bars::Tables;
+use generated::Place;
+use ingest::Names;
+use options::Options;
+use rivals::Zstd;
+use table::{mb, short};
 
+mod asking;
+mod bars;
 mod corpus;
+mod encoding;
+mod generated;
+mod growth;
+mod ingest;
+mod meter;
+mod options;
+mod rivals;
+mod senders;
+mod server;
+mod table;
 
-fn main() {
-    let named: Vec<PathBuf> =
-        std::env::args().skip(1).filter(|a| !a.starts_with("--")).map(PathBuf::from).collect();
-    let all = named.is_empty();
-    let files = if all { corpora() } else { named };
+/// Text of the fleet that is indexed by the rival, MiB at most: it builds in memory.
+const INDEXED_MIB: usize = 256;
+
+fn main() -> ExitCode {
+    let options = match Options::read() {
+        Ok(options) => options,
+        Err(text) => {
+            println!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    if !options.files.is_empty() {
+        encoding::print(&options.files, options.markdown);
+        return ExitCode::SUCCESS;
+    }
     println!(
-        "file | MB | records | zstd -3 | body | filter | words | z3/body | encode Z | decode MB/s"
+        "{} MiB of each generated corpus, seed {}; {} cores, load {}; built {}",
+        options.mib,
+        options.seed,
+        std::thread::available_parallelism().map_or(0, usize::from),
+        meter::load(),
+        if cfg!(debug_assertions) {
+            "WITHOUT optimisation: figures mean nothing"
+        } else {
+            "for release"
+        },
     );
-    for file in files {
-        let text = read(&file);
-        if !all || text.len() >= 1_000_000 {
-            print_figures(&file, &text);
+    let mut tables = Tables::new();
+    let ((), took) = meter::timed(|| measure(&options, &mut tables));
+    tables.print(options.markdown);
+    println!("\n{} s; load at the end {}", short(took.as_secs_f64()), meter::load());
+    for fault in &tables.faults {
+        println!("WRONG ANSWER: {fault}");
+    }
+    if tables.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn measure(options: &Options, tables: &mut Tables) {
+    let data = &options.data;
+    let place = Place::new(options);
+    let needs_fleet = ["fleet", "forward", "rivals"].iter().any(|part| options.wants(part));
+    // Both at once, one core each; nothing is measured meanwhile.
+    let fleet = needs_fleet.then(|| place.make("fleet", options.mib, 1_000, true));
+    let json = options.wants("json").then(|| place.make("json", options.mib, 500, true));
+    let fleet = fleet.map(generated::Making::corpus);
+    let json = json.map(generated::Making::corpus);
+    if options.wants("real") {
+        ingest::real_files(data, tables);
+    }
+    if let Some(fleet) = &fleet {
+        tables.asking.machine = asking::machine(fleet);
+        tables.ingest.machine = tables.asking.machine;
+        tables.asking.size = fleet.mib() / 1024.0;
+        println!(
+            "rg -c onnecti takes {} of what it does on the machine of the bars",
+            short(tables.asking.machine)
+        );
+    }
+    if let Some(fleet) = fleet.as_ref().filter(|_| options.wants("fleet")) {
+        ingest::idle_and_latency(data, tables);
+        let names = Names {
+            disk: Some("fleet"),
+            ingest: "fleet, syslog TCP",
+            merge: Some("background merge, fleet"),
+            memory: Some("peak memory while ingesting, fleet"),
+        };
+        let (server, z) = ingest::corpus(data, fleet, &names, tables, senders::syslog_tcp);
+        asking::fleet(&server, fleet, tables);
+        drop(server);
+        let row = "of which the encoding alone, fleet";
+        ingest::encoding_alone(&fleet.text(), z, row, tables);
+    }
+    if let Some(fleet) = fleet.as_ref().filter(|_| options.wants("forward")) {
+        let names = Names {
+            disk: None,
+            ingest: "fleet, fluent-forward PackedForward with ack",
+            merge: None,
+            memory: None,
+        };
+        ingest::corpus(data, fleet, &names, tables, senders::forward);
+    }
+    if let Some(json) = &json {
+        let names = Names {
+            disk: Some("json"),
+            ingest: "json, HTTP",
+            merge: Some("background merge, json"),
+            memory: Some("peak memory while ingesting, json"),
+        };
+        let (server, z) = ingest::corpus(data, json, &names, tables, |server, text| {
+            senders::http(server, text, "application/x-ndjson", "");
+        });
+        asking::json(&server, json, tables);
+        drop(server);
+        ingest::encoding_alone(&json.text(), z, "of which the encoding alone, json", tables);
+    }
+    if options.wants("hostile") {
+        let hostile = place.make("hostile", (options.mib / 8).max(8), 1_000, false).corpus();
+        let names = Names {
+            disk: Some("hostile"),
+            ingest: "hostile",
+            merge: None,
+            memory: Some("peak memory while ingesting, hostile"),
+        };
+        let (_, z) = ingest::corpus(data, &hostile, &names, tables, |server, text| {
+            senders::http(server, text, "application/x-ndjson", "");
+        });
+        let cpu = z.ratio(encoding::alone(&hostile.text()));
+        tables.rivals.tell("hostile, our encoding alone", format!("{} Z", short(cpu)), z.told());
+    }
+    if let Some(steps) = options.growth {
+        growth::grow(options, &place, steps, tables);
+    }
+    if options.wants("rivals") {
+        for corpus in fleet.iter().chain(&json) {
+            compare(corpus, tables);
         }
     }
 }
 
-fn corpora() -> Vec<PathBuf> {
-    let Some(dir) = std::env::var_os("SHIRABE_CORPORA") else {
-        println!("name log files, or a folder of corpora in SHIRABE_CORPORA");
-        return Vec::new();
-    };
-    let entries = std::fs::read_dir(PathBuf::from(dir).join("lines")).expect("lines/");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    files.sort();
-    files
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn print_figures(file: &Path, text: &[u8]) {
-    let clock = SystemClock::new();
-    let chunks = chunks_of(text);
-    let slices: Vec<&[Arc<Record>]> = chunks.iter().map(Vec::as_slice).collect();
-    let start = clock.monotonic();
-    let z3 = zstd::bulk::compress(text, 3).expect("zstd");
-    let z_time = clock.monotonic().checked_sub(start).expect("monotonic");
-    let start = clock.monotonic();
-    let encoded = encode(&slices);
-    let encode_time = clock.monotonic().checked_sub(start).expect("monotonic");
-    let filter = Filter::build(encoded.tokens.clone()).to_bytes().len();
-    let words: usize = encoded.words.iter().flatten().map(String::len).sum();
-    let start = clock.monotonic();
-    let rows: usize = chunks.iter().map(Vec::len).sum();
-    let back = decode(encoded.body.clone());
-    let decode_time = clock.monotonic().checked_sub(start).expect("monotonic");
-    assert_eq!(back.expect("decodes").iter().map(Vec::len).sum::<usize>(), rows);
-    println!(
-        "{} | {:.1} | {rows} | {} | {} | {filter} | {words} | {:.2} | {:.1} | {:.0}",
-        file.file_name().unwrap_or_default().display(),
-        text.len() as f64 / 1e6,
-        z3.len(),
-        encoded.body.len(),
-        z3.len() as f64 / encoded.body.len() as f64,
-        encode_time.as_secs_f64() / z_time.as_secs_f64(),
-        text.len() as f64 / 1e6 / decode_time.as_secs_f64(),
+/// What the rivals make of a corpus.
+fn compare(corpus: &generated::Corpus, tables: &mut Tables) {
+    let all = corpus.text();
+    let near = all.get(..INDEXED_MIB << 20).unwrap_or(&all);
+    let text = &near[..memchr::memrchr(b'\n', near).map_or(near.len(), |at| at + 1)];
+    let z = Zstd::of(text);
+    let indexed = rivals::indexed(text, "error");
+    let name = corpus.known["corpus"].as_str().unwrap_or_default();
+    let note = format!(
+        "its files are {} without the text, built in {} Z; counts `error` ({} records) in {} ms",
+        mb(indexed.bytes),
+        short(z.ratio(indexed.cpu)),
+        indexed.hits,
+        short(meter::ms(indexed.count)),
+    );
+    let times = format!("{} of z3", short(1.0 / z.smaller(indexed.bytes)));
+    let row = format!("{name}, tantivy, one document a record ({})", mb(text.len() as u64));
+    tables.rivals.tell(row, times, note);
+    tables.rivals.tell(
+        format!("{name}, zstd -3"),
+        mb(z.bytes),
+        format!("Z {:.2} s", z.cpu.as_secs_f64()),
     );
 }
