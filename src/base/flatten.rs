@@ -4,7 +4,7 @@
 //! [`Flat::enter`]s its keys and [`Flat::put`]s its leaves. What comes out is bounded, whatever
 //! went in: fields, names, texts and arrays have their limits here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,10 +17,13 @@ use crate::base::value::{Field, Value};
 /// Up to so many fields a name is looked for one by one; beyond, in a map.
 const FEW: usize = 24;
 
-/// Names that are remembered to be shared by later records.
+/// Names that are remembered from one record to the next, and what they may weigh, bytes: a
+/// connection keeps them while it is open.
 const NAMES_MAX: usize = 2_048;
+const NAMES_BYTES_MAX: usize = 64 << 10;
 
-/// Collects the flat fields of one record; kept and used again for the next.
+/// Collects the flat fields of one record; kept and used again for the next, which shares the
+/// names of its fields with those before it.
 #[derive(Debug, Default)]
 pub struct Flat {
     fields: Vec<Field>,
@@ -28,8 +31,19 @@ pub struct Flat {
     path: String,
     depth: usize,
     text_bytes: usize,
-    places: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
-    names: Option<HashSet<Arc<str>, foldhash::fast::RandomState>>,
+    names: HashMap<Arc<str>, Place, foldhash::fast::RandomState>,
+    names_bytes: usize,
+    /// Number of the record at hand.
+    record: u64,
+}
+
+/// Where a name was used last.
+#[derive(Debug)]
+struct Place {
+    name: Arc<str>,
+    record: u64,
+    /// Which of its fields.
+    field: usize,
 }
 
 /// Where the path stood before a key was entered.
@@ -38,12 +52,6 @@ pub struct Flat {
 pub struct Mark(usize);
 
 impl Flat {
-    /// One that shares the names of fields between the records of a connection or body.
-    #[must_use]
-    pub fn sharing() -> Self {
-        Self { names: Some(HashSet::default()), ..Self::default() }
-    }
-
     /// Goes below `key`.
     pub fn enter(&mut self, key: &str) -> Mark {
         let mark = Mark(self.path.len());
@@ -85,24 +93,26 @@ impl Flat {
     /// The value at this path; with one that is there already, an array of both.
     pub fn put(&mut self, value: Value) {
         let value = self.bounded(value);
-        match self.place() {
-            Some(at) => {
-                if let Some(field) = self.fields.get_mut(at) {
+        let at = self.fields.len();
+        if let Some(known) = self.names.get_mut(self.path.as_str()) {
+            if known.record == self.record {
+                if let Some(field) = self.fields.get_mut(known.field) {
                     join(&mut field.value, value, &mut self.defects);
                 }
+            } else if at < FIELDS_MAX {
+                (known.record, known.field) = (self.record, at);
+                self.fields.push(Field { name: Arc::clone(&known.name), value });
+            } else {
+                self.defects.add(Defect::TooManyFields);
             }
-            None if self.fields.len() >= FIELDS_MAX => self.defects.add(Defect::TooManyFields),
-            None => {
-                let name = self.name();
-                if self.fields.len() >= FEW {
-                    if self.places.is_empty() {
-                        let named = self.fields.iter().enumerate();
-                        self.places.extend(named.map(|(at, f)| (Arc::clone(&f.name), at)));
-                    }
-                    self.places.insert(Arc::clone(&name), self.fields.len());
-                }
-                self.fields.push(Field { name, value });
-            }
+        } else if at < FIELDS_MAX {
+            let name: Arc<str> = self.path.as_str().into();
+            let place = Place { name: Arc::clone(&name), record: self.record, field: at };
+            self.names_bytes += name.len();
+            self.names.insert(Arc::clone(&name), place);
+            self.fields.push(Field { name, value });
+        } else {
+            self.defects.add(Defect::TooManyFields);
         }
     }
 
@@ -114,9 +124,10 @@ impl Flat {
         self.path.clear();
     }
 
-    /// What was collected, to be added to a record that has fields already.
+    /// What was collected, to be added to a record that has fields already; empty again for the
+    /// next one.
     #[must_use]
-    pub fn found(mut self) -> Found {
+    pub fn found(&mut self) -> Found {
         let (fields, defects) = self.take();
         Found { fields, defects }
     }
@@ -124,30 +135,18 @@ impl Flat {
     /// What was collected; empty again for the next record.
     pub fn take(&mut self) -> (Vec<Field>, Defects) {
         self.path.clear();
-        self.places.clear();
         self.depth = 0;
         self.text_bytes = 0;
-        (std::mem::take(&mut self.fields), std::mem::take(&mut self.defects))
-    }
-
-    fn place(&self) -> Option<usize> {
-        if self.places.is_empty() {
-            self.fields.iter().position(|f| *f.name == *self.path)
-        } else {
-            self.places.get(self.path.as_str()).copied()
+        self.record += 1;
+        if self.names.len() > NAMES_MAX || self.names_bytes > NAMES_BYTES_MAX {
+            // Names that never come again, or too large to be kept.
+            self.names = HashMap::default();
+            self.names_bytes = 0;
         }
-    }
-
-    fn name(&mut self) -> Arc<str> {
-        let Some(names) = &mut self.names else { return self.path.as_str().into() };
-        if let Some(name) = names.get(self.path.as_str()) {
-            return Arc::clone(name);
-        }
-        let name: Arc<str> = self.path.as_str().into();
-        if names.len() < NAMES_MAX {
-            names.insert(Arc::clone(&name));
-        }
-        name
+        // A copy that is not larger than it must be, since records stay in memory for a while.
+        let mut fields = Vec::with_capacity(self.fields.len());
+        fields.append(&mut self.fields);
+        (fields, std::mem::take(&mut self.defects))
     }
 
     /// Cuts what would make the texts of a record longer than a line may be.
@@ -198,6 +197,10 @@ impl Found {
     pub fn add_to(self, record: &mut Record) {
         record.defects.add_all(self.defects);
         let own = record.fields.len();
+        if own == 0 {
+            record.fields = self.fields;
+            return;
+        }
         let places: HashMap<Arc<str>, usize, foldhash::fast::RandomState> = if own > FEW {
             record.fields.iter().enumerate().map(|(at, f)| (Arc::clone(&f.name), at)).collect()
         } else {
@@ -266,7 +269,7 @@ mod tests {
 
     #[test]
     fn joins_keys_and_values() {
-        let mut flat = Flat::sharing();
+        let mut flat = Flat::default();
         put(&mut flat, &["a", "b"], Value::Int(1));
         put(&mut flat, &["a.b"], Value::Int(2));
         put(&mut flat, &["a", "b"], Value::Array(vec![Value::Int(3), Value::Null]));

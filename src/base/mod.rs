@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `record` | one log record as it travels from decoder to screen |
 //! | `value` | the value of a field |
+//! | `names` | hosts, apps and tags, each kept once |
 //! | `flatten` | nested values to flat fields |
 //! | `json` | JSON text to flat fields |
 //! | `time` | instants, ranges, zones, and the texts they are read from |
@@ -30,6 +31,7 @@ pub mod json;
 pub mod limits;
 pub mod machine;
 pub mod metrics;
+pub mod names;
 pub mod record;
 pub mod sim;
 pub mod split;

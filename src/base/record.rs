@@ -44,7 +44,7 @@ pub struct Record {
 }
 
 /// Fields in which senders say the time (contract 3), the first that reads.
-pub const TIME_FIELDS: &[&str] = &["@timestamp", "timestamp", "time", "ts", "date"];
+pub const TIME_FIELDS: [&str; 5] = ["@timestamp", "timestamp", "time", "ts", "date"];
 
 /// How a record came in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,66 +61,95 @@ pub struct Via {
 
 /// The line as it came, and where its message stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    raw: Box<[u8]>,
-    message: Message,
-}
+pub struct Line(Kind);
 
+/// Text is told from bytes once, when the line comes, and never looked through again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Message {
-    /// `raw[start..end]`, checked to be UTF-8 on construction.
-    Span { start: u32, end: u32 },
-    /// Text that does not stand in `raw` as it is (decoded, unescaped, built).
-    Own(Box<str>),
+enum Kind {
+    /// The message is `raw[start..end]`, and all of `raw` is UTF-8.
+    Text { raw: Box<str>, start: u32, end: u32 },
+    /// The message is `raw[start..end]`, checked to be UTF-8; something around it is not.
+    Bytes { raw: Box<[u8]>, start: u32, end: u32 },
+    /// The message does not stand in `raw` as it is (decoded, unescaped, built).
+    Own { raw: Box<[u8]>, message: Box<str> },
 }
 
 impl Line {
     /// A line whose message is `raw[start..end]`; where that is not UTF-8 (or out of range), the
     /// message is its lossy decoding instead.
     pub fn spanning(raw: impl Into<Box<[u8]>>, start: usize, end: usize) -> Self {
-        let raw = raw.into();
-        let bytes = raw.get(start..end).unwrap_or_default();
-        let message = match (std::str::from_utf8(bytes), u32::try_from(start), u32::try_from(end)) {
-            (Ok(_), Ok(start), Ok(end)) if (end as usize) <= raw.len() && start <= end => {
-                Message::Span { start, end }
-            }
-            _ => Message::Own(String::from_utf8_lossy(bytes).into()),
+        let raw: Box<[u8]> = raw.into();
+        let (Ok(from), Ok(to)) = (u32::try_from(start), u32::try_from(end)) else {
+            return Self::of_bytes(raw, start, end);
         };
-        Self { raw, message }
+        match String::from_utf8(raw.into_vec()) {
+            Ok(text) if text.get(start..end).is_some() => {
+                Self(Kind::Text { raw: text.into(), start: from, end: to })
+            }
+            Ok(text) => Self::of_bytes(text.into_bytes().into(), start, end),
+            Err(error) => Self::of_bytes(error.into_bytes().into(), start, end),
+        }
+    }
+
+    /// As [`Self::spanning`], of what is known to be text.
+    pub fn in_text(raw: &str, start: usize, end: usize) -> Self {
+        match (raw.get(start..end), u32::try_from(start), u32::try_from(end)) {
+            (Some(_), Ok(start), Ok(end)) => Self(Kind::Text { raw: raw.into(), start, end }),
+            _ => Self::of_bytes(raw.as_bytes().into(), start, end),
+        }
+    }
+
+    fn of_bytes(raw: Box<[u8]>, start: usize, end: usize) -> Self {
+        let bytes = raw.get(start..end).unwrap_or_default();
+        let is_there = bytes.len() == end.saturating_sub(start) && start <= end;
+        match (std::str::from_utf8(bytes), u32::try_from(start), u32::try_from(end)) {
+            (Ok(_), Ok(start), Ok(end)) if is_there => Self(Kind::Bytes { raw, start, end }),
+            _ => {
+                let message = String::from_utf8_lossy(bytes).into();
+                Self(Kind::Own { raw, message })
+            }
+        }
     }
 
     /// A line whose message is text of its own.
     pub fn with_message(raw: impl Into<Box<[u8]>>, message: impl Into<Box<str>>) -> Self {
-        Self { raw: raw.into(), message: Message::Own(message.into()) }
+        Self(Kind::Own { raw: raw.into(), message: message.into() })
     }
 
     /// A line that is all message.
     pub fn text(text: &str) -> Self {
-        Self::spanning(text.as_bytes(), 0, text.len())
+        Self::in_text(text, 0, text.len())
     }
 
     /// The bytes as they came (contract 3 says what "the line" is for each way in).
     pub fn raw(&self) -> &[u8] {
-        &self.raw
+        match &self.0 {
+            Kind::Text { raw, .. } => raw.as_bytes(),
+            Kind::Bytes { raw, .. } | Kind::Own { raw, .. } => raw,
+        }
     }
 
     /// The message as UTF-8.
     pub fn message(&self) -> &str {
-        match &self.message {
-            Message::Span { start, end } => self
-                .raw
+        match &self.0 {
+            Kind::Text { raw, start, end } => {
+                raw.get(*start as usize..*end as usize).unwrap_or_default()
+            }
+            Kind::Bytes { raw, start, end } => raw
                 .get(*start as usize..*end as usize)
                 .and_then(|bytes| std::str::from_utf8(bytes).ok())
                 .unwrap_or_default(),
-            Message::Own(text) => text,
+            Kind::Own { message, .. } => message,
         }
     }
 
     /// Where the message stands in `raw`, as byte offsets; `None` when it is text of its own.
     pub fn span(&self) -> Option<(usize, usize)> {
-        match &self.message {
-            Message::Span { start, end } => Some((*start as usize, *end as usize)),
-            Message::Own(_) => None,
+        match &self.0 {
+            Kind::Text { start, end, .. } | Kind::Bytes { start, end, .. } => {
+                Some((*start as usize, *end as usize))
+            }
+            Kind::Own { .. } => None,
         }
     }
 }
@@ -140,7 +169,7 @@ impl Record {
     pub fn weight(&self) -> usize {
         let own = if self.line.span().is_some() { 0 } else { self.message().len() };
         let fields: usize = self.fields.iter().map(Field::weight).sum();
-        256 + self.line.raw.len() + own + fields
+        256 + self.line.raw().len() + own + fields
     }
 }
 

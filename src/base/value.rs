@@ -21,6 +21,26 @@ impl Field {
     }
 }
 
+/// Where the field of each of `names` stands, in one pass: most fields of a record are none of
+/// the few that something is read from, and are passed by their length.
+#[must_use]
+pub fn places<const N: usize>(fields: &[Field], names: &[&str; N]) -> [Option<usize>; N] {
+    let bit = |name: &str| 1_u64 << (name.len() % 64);
+    let lengths = names.iter().fold(0, |bits, name| bits | bit(name));
+    let mut found = [None; N];
+    for (at, field) in fields.iter().enumerate() {
+        if lengths & bit(&field.name) == 0 {
+            continue;
+        }
+        for (name, place) in names.iter().zip(&mut found) {
+            if *field.name == **name && place.is_none() {
+                *place = Some(at);
+            }
+        }
+    }
+    found
+}
+
 /// A scalar, or an array of scalars.
 ///
 /// Integers that fit `i64` are always [`Value::Int`]; [`Value::UInt`] is only for those above

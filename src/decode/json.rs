@@ -14,7 +14,7 @@ use crate::base::json::{compact, read_object, string_end};
 use crate::base::limits::{LINE_BYTES_MAX, MESSAGE_RECORDS_MAX};
 use crate::base::record::{Defect, Record, TIME_FIELDS};
 use crate::base::time::Timestamp;
-use crate::base::value::{Field, Value};
+use crate::base::value::{Field, Value, places};
 use crate::decode::object::{self, Frame};
 use crate::decode::{Origin, Reject, lines};
 
@@ -59,11 +59,12 @@ pub fn read_body(
     origin: &Origin,
     given: &Given,
 ) -> Body {
-    let mut reader = Reader { flat: Flat::sharing(), received, origin, given };
+    let mut reader = Reader { flat: Flat::default(), received, origin, given };
     let mut out = Body::default();
     let (mut counted, mut line_number) = (0, 1);
-    for piece in Pieces::new(body, shape) {
-        let (Piece::Object(at, bytes) | Piece::Text(at, bytes)) = piece;
+    let mut pieces = Pieces::new(body, shape);
+    while let Some(piece) = pieces.next() {
+        let (Piece::Line(at, bytes) | Piece::Object(at, bytes) | Piece::Text(at, bytes)) = piece;
         let is_too_many = out.records.len() >= MESSAGE_RECORDS_MAX;
         if is_too_many || bytes.len() > LINE_BYTES_MAX {
             let passed = body.get(counted..at).unwrap_or_default();
@@ -77,8 +78,15 @@ pub fn read_body(
             continue;
         }
         out.records.push(match piece {
-            Piece::Object(_, bytes) => reader.read(bytes),
-            Piece::Text(_, bytes) => reader.text(bytes),
+            Piece::Line(..) => {
+                let Some(record) = reader.object(bytes) else {
+                    pieces.look_through(at);
+                    continue;
+                };
+                record
+            }
+            Piece::Object(..) => reader.object(bytes).unwrap_or_else(|| reader.text(bytes)),
+            Piece::Text(..) => reader.text(bytes),
         });
     }
     out
@@ -108,14 +116,15 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(&mut self, bytes: &[u8]) -> Record {
+    /// `None` where the bytes are no object.
+    fn object(&mut self, bytes: &[u8]) -> Option<Record> {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => Cow::Borrowed(text),
             Err(_) => Cow::Owned(self.origin.decoded(bytes).into_owned()),
         };
         if read_object(&text, &mut self.flat).is_err() {
             self.flat.take();
-            return self.text(bytes);
+            return None;
         }
         if matches!(text, Cow::Owned(_)) {
             self.flat.note(Defect::NotUtf8);
@@ -136,7 +145,7 @@ impl Reader<'_> {
         if let Some(app) = &self.given.app {
             record.app = Arc::clone(app);
         }
-        record
+        Some(record)
     }
 
     fn text(&self, bytes: &[u8]) -> Record {
@@ -146,9 +155,11 @@ impl Reader<'_> {
     }
 
     fn derive_time(&self, record: &mut Record) {
-        let keys = self.given.time_field.as_deref().into_iter().chain(TIME_FIELDS.iter().copied());
-        let field = |key| record.fields.iter().find(|f: &&Field| &*f.name == key);
-        let mut present = keys.filter_map(field).peekable();
+        let fields = &record.fields;
+        let is_given = |f: &Field| self.given.time_field.as_deref() == Some(&*f.name);
+        let given = fields.iter().filter(|f| is_given(f)).take(1);
+        let usual = places(fields, &TIME_FIELDS).into_iter().flatten();
+        let mut present = given.chain(usual.filter_map(|at| fields.get(at))).peekable();
         let is_there = present.peek().is_some();
         if let Some(time) = present.find_map(|f| self.time_of(&f.value)) {
             record.time = time;
@@ -172,6 +183,8 @@ impl Reader<'_> {
 /// A stretch of a body, with its offset.
 #[derive(Debug, PartialEq)]
 enum Piece<'a> {
+    /// A line that begins with `{`: one object, or [`Pieces::look_through`] it.
+    Line(usize, &'a [u8]),
     /// Begins with `{` and ends where its braces do; whether it parses is not known yet.
     Object(usize, &'a [u8]),
     /// Something else.
@@ -187,12 +200,15 @@ struct Pieces<'a> {
     in_array: bool,
     /// Up to here there are only objects, seen when their line was begun.
     objects_until: usize,
+    /// The line that begins here is known not to be one object.
+    looked_through: Option<usize>,
 }
 
 impl<'a> Pieces<'a> {
     fn new(body: &'a [u8], shape: Shape) -> Self {
         let at = if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let mut pieces = Self { body, at, shape, in_array: false, objects_until: 0 };
+        let mut pieces =
+            Self { body, at, shape, in_array: false, objects_until: 0, looked_through: None };
         if shape == Shape::Any {
             pieces.pass(|b| b.is_ascii_whitespace());
             if pieces.peek() == Some(b'[') {
@@ -223,6 +239,11 @@ impl<'a> Pieces<'a> {
         (start, self.body.get(start..self.at).unwrap_or_default())
     }
 
+    /// Back to the line that begins at `at`, which is not just one object.
+    fn look_through(&mut self, at: usize) {
+        (self.at, self.looked_through) = (at, Some(at));
+    }
+
     fn next_line(&mut self) -> Option<Piece<'a>> {
         loop {
             if self.at < self.objects_until {
@@ -240,6 +261,12 @@ impl<'a> Pieces<'a> {
             }
             let line_len = memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
             let line = self.rest().get(..line_len).unwrap_or_default();
+            let object = line.trim_ascii();
+            let is_candidate = object.first() == Some(&b'{') && object.len() <= LINE_BYTES_MAX;
+            if is_candidate && self.looked_through != Some(self.at) {
+                let (at, _) = self.take(line_len);
+                return Some(Piece::Line(at, object));
+            }
             if is_all_objects(line) {
                 self.objects_until = self.at + line_len;
             } else {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::limits::LINE_BYTES_MAX;
+use crate::base::names;
 use crate::base::record::{Defect, Defects, Line, Record};
 use crate::base::time::Timestamp;
 use crate::decode::Origin;
@@ -21,8 +22,8 @@ pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Give
         defects.add(Defect::Truncated);
     }
     let message = raw.strip_suffix(b"\r").unwrap_or(raw);
-    let line = if std::str::from_utf8(message).is_ok() {
-        Line::spanning(raw, 0, message.len())
+    let line = if let Ok(text) = std::str::from_utf8(raw) {
+        Line::in_text(text, 0, message.len())
     } else {
         defects.add(Defect::NotUtf8);
         Line::with_message(raw, origin.decoded(message))
@@ -33,7 +34,7 @@ pub fn read_line(line: &[u8], received: Timestamp, origin: &Origin, given: &Give
         time: received,
         received,
         host: given.host.as_ref().map_or_else(|| Arc::clone(&via.peer), Arc::clone),
-        app: given.app.as_ref().map_or_else(|| "-".into(), Arc::clone),
+        app: given.app.as_ref().map_or_else(|| names::shared("-"), Arc::clone),
         severity: None,
         facility: None,
         pid: None,

@@ -5,24 +5,25 @@
 
 use std::sync::Arc;
 
-use memchr::memmem;
+use memchr::memchr_iter;
 
 use crate::base::flatten::Flat;
 use crate::base::limits::{LINE_BYTES_MAX, NAME_BYTES_MAX};
+use crate::base::names;
 use crate::base::record::{Defect, Line, Record, Via};
 use crate::base::time::Timestamp;
-use crate::base::value::{Field, Value};
+use crate::base::value::{Field, Value, places};
 use crate::decode::frame::whole_characters;
 
 /// Keys whose string is the message, the first that is there.
-const MESSAGE: &[&str] = &["message", "log", "msg", "MESSAGE", "body", "short_message"];
+const MESSAGE: [&str; 6] = ["message", "log", "msg", "MESSAGE", "body", "short_message"];
 
 /// Paths of the host; the last is where OTLP says it.
-const HOST: &[&str] =
-    &["host", "hostname", "host.name", "kubernetes.host", "resource.attributes.host.name"];
+const HOST: [&str; 5] =
+    ["host", "hostname", "host.name", "kubernetes.host", "resource.attributes.host.name"];
 
 /// Paths of the app; the last is where OTLP says it.
-const APP: &[&str] = &[
+const APP: [&str; 7] = [
     "app",
     "service.name",
     "kubernetes.container_name",
@@ -78,9 +79,10 @@ pub(super) fn into_record(
     if frame.time.is_none() {
         defects.add(Defect::NoTimestamp);
     }
-    let host = first_name(&fields, HOST).unwrap_or_else(|| Arc::clone(&frame.via.peer));
+    let host = first_name(&fields, &HOST).unwrap_or_else(|| Arc::clone(&frame.via.peer));
     let tag = frame.tag.filter(|tag| !tag.is_empty());
-    let app = first_name(&fields, APP).or_else(|| tag.clone()).unwrap_or_else(|| "-".into());
+    let app =
+        first_name(&fields, &APP).or_else(|| tag.clone()).unwrap_or_else(|| names::shared("-"));
     Record {
         id: 0,
         time: frame.time.unwrap_or(frame.received),
@@ -101,37 +103,45 @@ pub(super) fn into_record(
 
 /// A name as records may bear it: cut where it is longer than a dictionary should hold.
 pub fn name(text: &str) -> Arc<str> {
-    text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default().into()
+    names::shared(text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default())
 }
 
 fn take_message(fields: &mut Vec<Field>, first: Option<&str>) -> Option<Box<str>> {
-    let is_text = |f: &Field, key: &str| &*f.name == key && matches!(f.value, Value::Str(_));
-    let mut keys = first.into_iter().chain(MESSAGE.iter().copied());
-    let at = keys.find_map(|key| fields.iter().position(|f| is_text(f, key)))?;
+    let is_text = |at: &usize| matches!(fields.get(*at), Some(Field { value: Value::Str(_), .. }));
+    let given = first.and_then(|first| fields.iter().position(|f| *f.name == *first));
+    let at = given.filter(is_text).or_else(|| {
+        let usual = places(fields, &MESSAGE);
+        usual.into_iter().flatten().find(is_text)
+    })?;
     match fields.remove(at).value {
         Value::Str(text) => Some(text),
         _ => None,
     }
 }
 
-fn first_name(fields: &[Field], paths: &[&str]) -> Option<Arc<str>> {
-    paths.iter().find_map(|path| {
-        let field = fields.iter().find(|f| &*f.name == *path)?;
-        match &field.value {
-            Value::Str(text) if !text.trim().is_empty() => Some(name(text)),
-            number @ (Value::Int(_) | Value::UInt(_)) => Some(number.to_string().into()),
-            _ => None,
-        }
+fn first_name<const N: usize>(fields: &[Field], paths: &[&str; N]) -> Option<Arc<str>> {
+    let there = places(fields, paths).into_iter().flatten();
+    there.filter_map(|at| fields.get(at)).find_map(|field| match &field.value {
+        Value::Str(text) if !text.trim().is_empty() => Some(name(text)),
+        number @ (Value::Int(_) | Value::UInt(_)) => Some(names::shared(&number.to_string())),
+        _ => None,
     })
 }
 
 /// The message as a stretch of the line where it stands there unescaped, so that it is kept once.
 fn line(raw: &[u8], message: Box<str>) -> Line {
-    let quoted = |at: &usize| {
-        let before = at.checked_sub(1).and_then(|b| raw.get(b));
-        before == Some(&b'"') && raw.get(at + message.len()) == Some(&b'"')
-    };
-    let found = memmem::find_iter(raw, message.as_bytes()).take(4).find(quoted);
+    // Long texts that begin alike may stand there again and again: only so many are compared.
+    const TRIES: usize = 16;
+    let wanted = message.as_bytes();
+    let head = wanted.get(..8).unwrap_or(wanted);
+    let starts = memchr_iter(b'"', raw).map(|quote| quote + 1);
+    let found = starts
+        .filter(|at| raw.get(*at..).is_some_and(|rest| rest.starts_with(head)))
+        .take(TRIES)
+        .find(|at| {
+            let rest = raw.get(*at..).unwrap_or_default();
+            rest.starts_with(wanted) && rest.get(wanted.len()) == Some(&b'"')
+        });
     match found {
         Some(at) => Line::spanning(raw, at, at + message.len()),
         None => Line::with_message(raw, message),

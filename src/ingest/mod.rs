@@ -120,8 +120,8 @@ impl Intake {
     pub fn refine(&self, mut records: Vec<Record>, said: &Said) -> Refined {
         let own = said.zone.as_ref().map(|zone| self.refiner.in_zone(zone.clone()));
         let refiner = own.as_ref().unwrap_or(&self.refiner);
+        refiner.refine(&mut records);
         for record in &mut records {
-            refiner.refine(record);
             if let Some(host) = said.host.as_ref().filter(|_| record.host == record.via.peer) {
                 record.host = Arc::clone(host);
             }

@@ -12,7 +12,7 @@ use crate::base::record::Record;
 const TRIES: usize = 4;
 
 /// The fields of the object that the message ends with.
-pub(super) fn read(message: &str) -> Option<Found> {
+pub(super) fn read(message: &str, flat: &mut Flat) -> Option<Found> {
     let text = message.trim_ascii_end();
     if !text.ends_with('}') {
         return None;
@@ -24,8 +24,9 @@ pub(super) fn read(message: &str) -> Option<Found> {
         if !inner.starts_with('"') {
             return None;
         }
-        let mut flat = Flat::default();
-        read_object(object, &mut flat).ok().map(|()| flat.found())
+        let is_read = read_object(object, flat).is_ok();
+        let found = flat.found();
+        is_read.then_some(found)
     })
 }
 
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     fn check(message: &str, want: Option<&str>) {
-        let got = read(message).map(|found| found.to_string());
+        let got = read(message, &mut Flat::default()).map(|found| found.to_string());
         assert_eq!(got.as_deref(), want, "{message}");
     }
 

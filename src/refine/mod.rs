@@ -16,6 +16,9 @@
 //! Joining the lines of a stack trace comes after these, since it asks for times and severities;
 //! masking comes last, since it must see every field. Neither has a rule yet.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::flatten::Flat;
 use crate::base::record::Record;
 use crate::base::time::Zone;
 
@@ -29,6 +32,9 @@ mod time;
 #[derive(Clone, Debug)]
 pub struct Refiner {
     zone: Zone,
+    /// What threads collect fields with while they do not, so that the names of fields are shared
+    /// by all records; never more than there are threads.
+    spare: Arc<Mutex<Vec<Flat>>>,
 }
 
 impl Default for Refiner {
@@ -41,7 +47,7 @@ impl Refiner {
     /// One that reads times without a zone on the clocks of `zone`.
     #[must_use]
     pub fn new(zone: Zone) -> Self {
-        Self { zone }
+        Self { zone, spare: Arc::default() }
     }
 
     /// The same but for the zone, for a sender that names one.
@@ -52,14 +58,23 @@ impl Refiner {
         other
     }
 
-    /// Adds what the text says to `record`.
-    pub fn refine(&self, record: &mut Record) {
+    /// Adds what the texts say to each of `records`.
+    pub fn refine(&self, records: &mut [Record]) {
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flat = spare().pop().unwrap_or_default();
+        for record in records {
+            self.refine_one(record, &mut flat);
+        }
+        spare().push(flat);
+    }
+
+    fn refine_one(&self, record: &mut Record, flat: &mut Flat) {
         // Numbers for a level are believed where somebody has typed them, not in `level=5`.
         let mut typed = usize::MAX;
         if !json::is_whole_object(record) {
-            if let Some(found) = json::read(record.message()) {
+            if let Some(found) = json::read(record.message(), flat) {
                 found.add_to(record);
-            } else if let Some(found) = pairs::read(record.message()) {
+            } else if let Some(found) = pairs::read(record.message(), flat) {
                 typed = record.fields.len();
                 found.add_to(record);
             }
@@ -111,7 +126,7 @@ mod tests {
     }
 
     fn refined(mut record: Record) -> Record {
-        Refiner::new(Zone::named("Asia/Tokyo").unwrap()).refine(&mut record);
+        Refiner::new(Zone::named("Asia/Tokyo").unwrap()).refine(std::slice::from_mut(&mut record));
         record
     }
 

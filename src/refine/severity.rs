@@ -4,10 +4,10 @@
 //! middle of a text says nothing: `no error found` is none.
 
 use crate::base::record::{Record, Severity};
-use crate::base::value::Value;
+use crate::base::value::{Value, places};
 
 /// Fields that name it, the first that reads: contract 3's, then where OTLP says it.
-const FIELDS: &[&str] = &[
+const FIELDS: [&str; 8] = [
     "severity",
     "level",
     "log.level",
@@ -15,6 +15,7 @@ const FIELDS: &[&str] = &[
     "severity_text",
     "PRIORITY",
     "metadata.otlp.severity_text",
+    OTLP_NUMBER,
 ];
 
 /// OTLP's number, 1 to 24, four for each of its six names.
@@ -31,23 +32,22 @@ const WORDS_BEFORE: usize = 4;
 
 /// From the fields; numbers only in the first `typed` of them.
 pub(super) fn of_fields(record: &Record, typed: usize) -> Option<Severity> {
-    let find = |name: &&str| {
-        let at = record.fields.iter().position(|f| *f.name == **name)?;
+    let find = |(name, at): (&str, Option<usize>)| {
+        let at = at?;
         match &record.fields.get(at)?.value {
+            Value::Int(number) if name == OTLP_NUMBER => of_otlp(*number),
+            _ if name == OTLP_NUMBER => None,
             // A small `level` is syslog's in GELF; others count from 0 up, each in a way of its own.
-            Value::Int(0..=7) if *name == "level" && !is_gelf(record) => None,
+            Value::Int(0..=7) if name == "level" && !is_gelf(record) => None,
             Value::Int(number) if at < typed => of_number(*number),
             Value::Str(text) => match text.parse() {
-                Ok(number) if *name == "PRIORITY" => of_number(number),
+                Ok(number) if name == "PRIORITY" => of_number(number),
                 _ => Severity::from_text(text),
             },
             _ => None,
         }
     };
-    FIELDS.iter().find_map(find).or_else(|| match record.field(OTLP_NUMBER)? {
-        Value::Int(number) => of_otlp(*number),
-        _ => None,
-    })
+    FIELDS.into_iter().zip(places(&record.fields, &FIELDS)).find_map(find)
 }
 
 fn is_gelf(record: &Record) -> bool {

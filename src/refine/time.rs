@@ -3,7 +3,7 @@
 use crate::base::limits::{ANCIENT_TIME_S, FUTURE_SKEW_MAX_S};
 use crate::base::record::{Defect, Record, TIME_FIELDS};
 use crate::base::time::{Timestamp, Zone};
-use crate::base::value::Value;
+use crate::base::value::{Value, places};
 
 /// Takes the time from the first usual field that has one that can be, where none is known yet.
 pub(super) fn from_fields(record: &mut Record, zone: &Zone) {
@@ -11,8 +11,9 @@ pub(super) fn from_fields(record: &mut Record, zone: &Zone) {
         return;
     }
     let received = record.received;
-    let found = TIME_FIELDS.iter().find_map(|name| {
-        let at = match record.field(name)? {
+    let places = places(&record.fields, &TIME_FIELDS).into_iter().flatten();
+    let found = places.filter_map(|at| record.fields.get(at)).find_map(|field| {
+        let at = match &field.value {
             Value::Str(text) => Timestamp::parse_any(text, zone, received),
             Value::Int(count) => Timestamp::from_epoch(*count),
             number @ Value::Float(_) => Timestamp::from_epoch_text(&number.to_string()),

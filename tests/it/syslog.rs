@@ -217,7 +217,7 @@ fn the_case_files_are_read_as_they_say() {
             origin.zone = Zone::named(text_or(&case["tz"], "UTC")).expect("a zone");
             let record = syslog::read(&input, received, &origin).map(|mut record| {
                 assert_eq!(record.line.raw(), input, "{name}");
-                refiner.refine(&mut record);
+                refiner.refine(std::slice::from_mut(&mut record));
                 record
             });
             let differences = case_differences(record.as_ref(), &case["expect"], received);

@@ -57,7 +57,7 @@ pub(super) struct MessageReader {
 
 impl Default for MessageReader {
     fn default() -> Self {
-        Self { flat: Flat::sharing(), tag: "".into(), weight_max: MESSAGE_WEIGHT_BYTES_MAX }
+        Self { flat: Flat::default(), tag: "".into(), weight_max: MESSAGE_WEIGHT_BYTES_MAX }
     }
 }
 

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use rmp::Marker;
 
 use crate::base::flatten::Flat;
+use crate::base::json::plain_len;
 use crate::base::limits::{ARRAY_ITEMS_MAX, MSGPACK_NESTING_MAX};
 use crate::base::record::{Defect, Defects};
 use crate::base::value::Value;
@@ -410,8 +411,8 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|b| matches!(b, 0..=0x1f | b'"' | b'\\')) {
-        let (plain, special) = rest.split_at(at);
+    loop {
+        let (plain, special) = rest.split_at(plain_len(rest));
         out.extend_from_slice(plain);
         let Some((byte, after)) = special.split_first() else { break };
         out.push(b'\\');
@@ -429,6 +430,5 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
         }
         rest = after;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }

@@ -22,9 +22,10 @@ mod rfc5424;
 mod tag;
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use crate::base::limits::NAME_BYTES_MAX;
+use crate::base::names;
 use crate::base::record::{Defect, Defects, Line, Record};
 use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
@@ -140,11 +141,11 @@ pub fn read(frame: &[u8], received: Timestamp, origin: &Origin) -> Option<Record
         received,
         host: match header.host {
             [] => Arc::clone(&origin.peer),
-            bytes => context.name(bytes).into(),
+            bytes => names::shared(&context.name(bytes)),
         },
         app: match header.app {
-            [] => Arc::clone(&NO_APP),
-            bytes => context.name(bytes).into(),
+            [] => names::shared("-"),
+            bytes => names::shared(&context.name(bytes)),
         },
         severity,
         facility,
@@ -158,11 +159,12 @@ pub fn read(frame: &[u8], received: Timestamp, origin: &Origin) -> Option<Record
     })
 }
 
-static NO_APP: LazyLock<Arc<str>> = LazyLock::new(|| "-".into());
-
 /// `message` is what of `frame` ends at `kept`; its BOM (RFC 5424 6.4) is none of the text.
 fn line(frame: &[u8], kept: usize, message: &[u8], context: &mut Context<'_>) -> Line {
     let message = without_bom(message);
+    if let Ok(text) = std::str::from_utf8(frame) {
+        return Line::in_text(text, kept - message.len().min(kept), kept);
+    }
     match context.text(message) {
         Cow::Borrowed(_) => Line::spanning(frame, kept - message.len().min(kept), kept),
         Cow::Owned(text) => Line::with_message(frame, text),
