@@ -8,6 +8,7 @@ mod encoders;
 mod fields;
 pub mod filter;
 mod integers;
+mod merge;
 mod pack;
 mod rebuild;
 pub mod record;
@@ -20,6 +21,8 @@ mod template;
 mod tests;
 mod texts;
 mod words;
+
+pub use merge::merge;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

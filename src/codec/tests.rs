@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::sample::any_chunks;
-use super::{Body, Encoded, encode, encode_whole};
+use super::{Body, Encoded, encode, encode_whole, merge};
 use crate::base::error::{Error, Result};
 use crate::base::fold::fold;
 use crate::base::machine::ReadAt;
@@ -95,6 +95,49 @@ proptest! {
             check_words(&chunks, &encoded);
         }
     }
+}
+
+fn open(body: Vec<u8>) -> Body {
+    let len = body.len() as u64;
+    Body::open(Arc::new(Memory(body)), 0, len).unwrap()
+}
+
+/// What a merge of these gives is what encoding them one behind the other gives.
+fn check_merge(parts: &[&Chunks]) {
+    let bodies: Vec<Body> = parts.iter().map(|part| open(encode_all(part).body)).collect();
+    let encoded = merge(&bodies, &mut || true).unwrap().unwrap();
+    let all: Vec<Arc<Record>> = parts.iter().copied().flatten().flatten().cloned().collect();
+    let mut rest = &all[..];
+    let mut chunks = Chunks::new();
+    for meta in &encoded.chunks {
+        let (chunk, behind) = rest.split_at(meta.rows);
+        chunks.push(chunk.to_vec());
+        rest = behind;
+    }
+    assert!(rest.is_empty());
+    check_round_trip(&chunks, &encoded);
+    check_words(&chunks, &encoded);
+    let again = merge(&[open(encoded.body)], &mut || true).unwrap().unwrap();
+    check_round_trip(&chunks, &again);
+}
+
+proptest! {
+    #[test]
+    fn merged_records_come_back(a in any_chunks(), b in any_chunks(), c in any_chunks()) {
+        check_merge(&[&a]);
+        check_merge(&[&a, &b, &c]);
+    }
+}
+
+#[test]
+fn a_merge_joins_small_chunks_and_ends_when_told() {
+    let (a, b) = (small(), small());
+    check_merge(&[&a, &b]);
+    let bodies = [open(encode_all(&a).body)];
+    let merged = merge(&bodies, &mut || true).unwrap().unwrap();
+    assert_eq!(merged.chunks.len(), 1, "two chunks of ten and twenty records");
+    assert!(merge(&bodies, &mut || false).unwrap().is_none());
+    assert!(merge(&[], &mut || true).unwrap().unwrap().chunks.is_empty());
 }
 
 /// Two chunks of ordinary records, always the same.
