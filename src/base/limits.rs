@@ -114,6 +114,16 @@ pub const SHAPE_VARIANTS_MAX: usize = 8;
 /// Chunks of a segment: 256 MiB of text in chunks of one line each would be more than are read.
 pub const SEGMENT_CHUNKS_MAX: usize = 1 << 16;
 
+/// Text of a merged segment at most, bytes: dictionaries gain little beyond (engine.md 1).
+pub const MERGE_TEXT_BYTES_MAX: u64 = 128 << 20;
+
+/// File of a merged segment at most, bytes, where text packs badly.
+pub const MERGE_FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Neighbours of like smallness that are merged before their day is over: so many small segments
+/// of one size there are at most, and a byte is rewritten once for each power of it in size.
+pub const MERGE_FAN: usize = 8;
+
 /// Weight of the live part at which it is sealed, bytes.
 pub const LIVE_BYTES_MAX: usize = 128 << 20;
 

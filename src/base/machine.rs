@@ -104,6 +104,17 @@ pub fn open_to_read(path: &Path) -> io::Result<(Box<dyn io::Read + Send>, u64)> 
     Ok((Box::new(file), meta.len()))
 }
 
+/// The calling thread works only when others leave it a core. Where the system does not let it, it
+/// works as before.
+pub fn lower_priority() {
+    if let Err(error) = rustix::process::setpriority_process(None, LOW_PRIORITY) {
+        tracing::debug!(%error, "a background thread keeps its priority");
+    }
+}
+
+/// As `nice` counts: a tenth of what a usual thread gets where both want to run.
+const LOW_PRIORITY: i32 = 10;
+
 /// How the machine calls itself.
 pub fn hostname() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

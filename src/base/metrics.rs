@@ -37,6 +37,7 @@ counters! {
     Syncs = "shirabe_log_syncs_total" [] "fsyncs of the write-ahead log";
     LogBytes = "shirabe_log_bytes_total" [] "bytes appended to the write-ahead log";
     Seals = "shirabe_seals_total" [] "segments sealed";
+    Merges = "shirabe_merges_total" [] "merges of segments into one";
     Requests = "shirabe_http_requests_total" ["status"] "HTTP answers by status";
     TailLag = "shirabe_tail_lag_total" [] "records that slow live readers did not get";
     Events = "shirabe_events_total" ["level"] "events of the program's own log";

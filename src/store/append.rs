@@ -10,7 +10,9 @@ use crate::base::error::{Error, Refusal, Result};
 use crate::base::limits::{FROZEN_PARTS_MAX, LOG_ENTRY_BYTES, LOG_GROUP_BYTES_MAX};
 use crate::base::metrics::Counter;
 use crate::base::record::Record;
+use crate::base::time::Timestamp;
 use crate::codec::record::write_record;
+use crate::store::cut::Day;
 use crate::store::live::LogFile;
 use crate::store::log::{self, Failure, LogWriter};
 use crate::store::{CommitHook, Done, Shared, State};
@@ -102,7 +104,8 @@ impl Writer {
     }
 
     fn append(&mut self, batches: Vec<(Vec<Record>, Done)>) {
-        if let Err(refuse) = self.wait_for_room() {
+        let arrival = batches.iter().flat_map(|(records, _)| records).map(|r| r.received).next();
+        if let Err(refuse) = self.wait_for_room(arrival) {
             for (_, done) in batches {
                 done(Err(refuse.error()));
             }
@@ -147,9 +150,15 @@ impl Writer {
         records.into_iter().map(number).collect()
     }
 
-    /// Waits while as much is frozen as may be, since memory is bounded.
-    fn wait_for_room(&mut self) -> Result<(), Refuse> {
+    /// Waits while as much is frozen as may be, since memory is bounded. What arrives on another day
+    /// than what is live begins a new part, as it will stand in another segment.
+    fn wait_for_room(&mut self, arrival: Option<Timestamp>) -> Result<(), Refuse> {
         let mut state = self.shared.state();
+        let turns = arrival.is_some_and(|at| state.day.is_some_and(|day| !day.takes(at)));
+        if turns && !state.poisoned && state.frozen.len() < FROZEN_PARTS_MAX {
+            freeze(&mut state, &mut self.log);
+            self.shared.changed.notify_all();
+        }
         loop {
             if state.poisoned {
                 return Err(Refuse::Poisoned);
@@ -190,6 +199,15 @@ impl Writer {
         let mut state = self.shared.state();
         for batch in batches {
             state.live.push(batch);
+        }
+        if let Some(record) = batches.iter().flatten().next_back() {
+            let day = Day::of(record.received);
+            // A straggler around midnight does not turn the day back.
+            let kept = state.day.filter(|today| today.takes(record.received));
+            if kept.is_none_or(|today| today < day) {
+                state.day = Some(day);
+                self.shared.changed.notify_all();
+            }
         }
         if let Some((seq, bytes)) = grown {
             state.live.note_log(LogFile { seq, damaged: false });

@@ -6,15 +6,15 @@
 //! *Invariant:* after a failure what is on disk is made certain before anything is built on it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::base::error::{Error, Result};
-use crate::base::machine::{Clock, Disk};
+use crate::base::machine::{Clock, Disk, TEMP_SUFFIX};
 use crate::store::catalog::Catalog;
 use crate::store::manifest::{self, Entry, Head, Kind, Manifest, Stamp};
 use crate::store::open::{Dirs, free_name};
-use crate::store::segment::{Segment, SegmentMeta};
+use crate::store::segment::{Identity, Segment, SegmentMeta};
 use crate::store::{Shared, State};
 
 /// A change of the set of segments.
@@ -78,6 +78,25 @@ impl Ledger {
 }
 
 impl Shared {
+    /// The number of the next segment; never given again, used or not.
+    pub(super) fn next_number(&self) -> u64 {
+        let mut state = self.state();
+        let number = state.catalog.next_segment;
+        state.catalog.next_segment += 1;
+        number
+    }
+
+    /// Where a new segment is written, and its name when it is whole; its directory is there.
+    pub(super) fn place_for(&self, who: Identity<'_>) -> Result<(PathBuf, PathBuf)> {
+        let path = who.path(&self.dirs.segments);
+        if let Some(dir) = path.parent() {
+            self.disk.create_dir_all(dir)?;
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(TEMP_SUFFIX);
+        Ok((path.with_file_name(name), path))
+    }
+
     /// Changes the set of segments, on disk and in what snapshots show. `in_catalog` and `in_state`
     /// change with it what else is to change in the same step. After an error everything is as it
     /// was; files of `added` may be removed once [`Self::settle`] went well.

@@ -5,10 +5,12 @@
 //! ```text
 //!  append ──> queue ──> writer thread ──> log (one sync for all that wait) ──> live ──> done
 //!                                                                               │ full, or seal()
-//!  snapshot <── live + frozen + segments <── catalogue <── sealer thread <── frozen
+//!  snapshot <── live + frozen + segments <── ledger <── sealer thread <── frozen
+//!                                               ^
+//!               small segments ──> merger thread ┘
 //! ```
 //!
-//! Two threads, both asleep when nothing happens. *Order of things:* a record is in the log and
+//! Three threads, all asleep when nothing happens. *Order of things:* a record is in the log and
 //! synced before it is visible, visible before its `done` is called, in a synced and catalogued
 //! segment before its log file goes. A snapshot shares what it shows; nobody waits for a query.
 //!
@@ -19,6 +21,8 @@
 //! | `log` | the write-ahead log |
 //! | `live` | the newest records |
 //! | `seal` | the sealer thread: frozen part to segments, damaged segment to quarantine |
+//! | `merge` | the merger thread: small segments to large ones |
+//! | `cut` | by day into segments, by size into chunks |
 //! | `segment` | one immutable file |
 //! | `snapshot` | what a reader sees: chunks of all parts, in the order of ids |
 //! | `retention` | the class of a record, and how long a class is kept |
@@ -35,10 +39,12 @@ mod append;
 mod cache;
 mod catalog;
 mod chunk_index;
+mod cut;
 mod ledger;
 pub mod live;
 mod log;
 mod manifest;
+mod merge;
 mod open;
 mod retention;
 mod seal;
@@ -63,8 +69,10 @@ use crate::codec::{ChunkMeta, Rows};
 use crate::config::Retention;
 use crate::store::append::{Task, Writer};
 use crate::store::catalog::Catalog;
+use crate::store::cut::Day;
 use crate::store::ledger::Ledger;
 use crate::store::live::Part;
+use crate::store::merge::{Bounds, Merger, Merging};
 use crate::store::open::Dirs;
 use crate::store::retention::Classes;
 use crate::store::seal::{Sealer, sources_of};
@@ -111,6 +119,7 @@ struct Shared {
     free_floor_bytes: u64,
     classes: Classes,
     access: Arc<Access>,
+    merge_bounds: Bounds,
     queue: Mutex<Queue>,
     queued: Condvar,
     state: Mutex<State>,
@@ -145,6 +154,9 @@ struct State {
     frozen_count: u64,
     sealed_count: u64,
     sealing: Sealing,
+    merging: Merging,
+    /// Day of arrival of the newest record, where there was one since the start.
+    day: Option<Day>,
     /// Numbers of segments in which damage was met.
     suspects: Vec<u64>,
     /// Bytes of each log file.
@@ -197,9 +209,20 @@ impl Store {
     /// Locks the directory, reads the catalogue, replays the log.
     #[expect(clippy::needless_pass_by_value, reason = "an owned clock is the seam's shape")]
     pub fn open(options: Options, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
-        let opened = open::open(options, disk, &clock)?;
+        Self::open_bounded(options, disk, &clock, Bounds::default())
+    }
+
+    /// With merges of another size.
+    fn open_bounded(
+        options: Options,
+        disk: Arc<dyn Disk>,
+        clock: &Arc<dyn Clock>,
+        merge_bounds: Bounds,
+    ) -> Result<Arc<Self>> {
+        let opened = open::open(options, disk, clock, merge_bounds)?;
         let shared = Arc::clone(&opened.shared);
         let (writer, sealer) = (opened.writer, Sealer::new(Arc::clone(&shared)));
+        let merger = Merger::new(Arc::clone(&shared));
         let store = Arc::new(Self {
             shared,
             threads: Mutex::default(),
@@ -208,6 +231,7 @@ impl Store {
         let threads = [
             spawn("store-log", move || Writer::run(writer)),
             spawn("store-seal", move || Sealer::run(sealer)),
+            spawn("store-merge", move || Merger::run(merger)),
         ];
         for thread in threads {
             match thread {
@@ -261,11 +285,9 @@ impl Store {
         snapshot
     }
 
-    /// Closes what is open into segments and waits; with `merge`, until no merge is due. How many
-    /// segments there are then.
+    /// Closes what is open into segments and waits; with `merge`, until no merge is due, the day that
+    /// still grows taken as over. How many segments there are then.
     pub fn seal(&self, merge: bool) -> Result<usize> {
-        // Nothing merges yet, so none is ever due.
-        let _ = merge;
         let (reply, frozen) = mpsc::channel();
         if self.enqueue(Task::Freeze { reply }).is_some() {
             return Err(Error::Closed);
@@ -278,7 +300,7 @@ impl Store {
         self.shared.changed.notify_all();
         loop {
             if state.sealed_count >= target {
-                return Ok(state.segments.len());
+                break;
             }
             if state.closing {
                 return Err(Error::Closed);
@@ -289,6 +311,22 @@ impl Store {
             }
             state = self.shared.wait(state);
         }
+        if merge {
+            state.merging.asked = true;
+            state.merging.asks += 1;
+            state.merging.failure = None;
+            self.shared.changed.notify_all();
+            while state.merging.asked {
+                if state.closing {
+                    return Err(Error::Closed);
+                }
+                state = self.shared.wait(state);
+            }
+            if let Some(failure) = state.merging.failure.take() {
+                return Err(failure);
+            }
+        }
+        Ok(state.segments.len())
     }
 
     /// Writes and syncs what waits, then stops all threads. Later appends answer `Closed`.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a catalogued segment | is served; opened when first asked |
 //! | a catalogued segment that is missing or has another size | leaves the catalogue; quarantine; said loudly; what the log still has of it is sealed anew |
-//! | a segment that is not catalogued, its records in the log or another segment | is removed |
+//! | a segment that is not catalogued, its records in the log or another segment (left of a seal or merge that did not end, or merged) | is removed |
 //! | a segment that is not catalogued, its records nowhere else | quarantine; served where the catalogue was lost |
 //! | no catalogue that can be read | is made anew from the segments themselves |
 //! | a log file | gives the records that are in no segment; goes where it gives none |
@@ -26,9 +26,11 @@ use crate::config::is_class_name;
 use crate::store::append::Writer;
 use crate::store::cache::Cache;
 use crate::store::catalog::{self, Catalog};
+use crate::store::cut::Day;
 use crate::store::ledger;
 use crate::store::live::{LogFile, Part};
 use crate::store::log::{self, LogWriter};
+use crate::store::merge::Bounds;
 use crate::store::retention::Classes;
 use crate::store::segment::{Access, Open, Segment, SegmentMeta, is_damage, is_day};
 use crate::store::{Options, Queue, Shared, State};
@@ -57,6 +59,7 @@ pub(super) fn open(
     options: Options,
     disk: Arc<dyn Disk>,
     clock: &Arc<dyn Clock>,
+    merge_bounds: Bounds,
 ) -> Result<Opened> {
     let started = clock.monotonic();
     let data = options.data_dir;
@@ -102,6 +105,7 @@ pub(super) fn open(
             free_floor_bytes: options.free_floor_bytes,
             classes: Classes::new(options.retention),
             access,
+            merge_bounds,
             queue: Mutex::new(Queue::default()),
             queued: Condvar::new(),
             state: Mutex::new(state),
@@ -182,6 +186,8 @@ struct Found {
     /// Records that belong below those of a segment: to be sealed for themselves.
     below: Vec<Part>,
     live: Part,
+    /// Of the newest record in the log.
+    day: Option<Day>,
     log_bytes: BTreeMap<u64, u64>,
     quarantined: u64,
     next_log: u64,
@@ -195,6 +201,7 @@ impl Found {
             segments: each.map(|meta| Segment::new(meta, segments, Arc::clone(access))).collect(),
             catalog: self.catalog,
             frozen_count: self.below.len() as u64,
+            day: self.day,
             frozen: self.below.into_iter().map(|part| Arc::new(part.closed())).collect(),
             live: self.live,
             log_bytes: self.log_bytes,
@@ -341,16 +348,19 @@ impl<'a> Stock<'a> {
         for path in files.into_keys().filter(|path| !known.contains(path)) {
             adopted.extend(self.settle_orphan(&path, &logged)?);
         }
-        adopted.sort_by_key(|meta: &SegmentMeta| (meta.first_id(), meta.number));
+        // What was merged has a higher number than what it was made of.
+        adopted.sort_by_key(|meta: &SegmentMeta| std::cmp::Reverse(meta.number));
         for meta in adopted {
             let path = meta.path(&self.dirs.segments);
-            if self.shares_ids(&meta)? {
+            if self.is_kept_elsewhere(self.ids_of(&meta)?, &logged)? {
+                self.disk.remove(&path)?;
+            } else if self.shares_ids(&meta)? {
                 self.quarantine(&path, "its ids are those of another segment")?;
-                continue;
+            } else {
+                self.next_id = self.next_id.max(meta.last_id().saturating_add(1));
+                self.changed = true;
+                self.catalog.segments.push(meta);
             }
-            self.next_id = self.next_id.max(meta.last_id().saturating_add(1));
-            self.changed = true;
-            self.catalog.segments.push(meta);
         }
         self.catalog.segments.sort_by_key(SegmentMeta::first_id);
         Ok(())
@@ -505,6 +515,8 @@ impl<'a> Stock<'a> {
         let next_segment = |id: u64| segments.partition_point(|s| s.first_id() <= id);
         let ends = segments.iter().map(|s| s.last_id().saturating_add(1)).max().unwrap_or(0);
         let first = self.logs.iter().find_map(|log| log.records.first()).map_or(u64::MAX, |r| r.id);
+        let newest = self.logs.iter().filter_map(|log| log.records.last()).next_back();
+        let day = newest.map(|record| Day::of(record.received));
         let mut parts: Vec<Part> = Vec::new();
         let mut last_id = None;
         let mut log_bytes = BTreeMap::new();
@@ -539,6 +551,7 @@ impl<'a> Stock<'a> {
             said: self.said,
             below: parts,
             live: live.unwrap_or_default(),
+            day,
             log_bytes,
             next_log: self.next_log,
             next_id: self.next_id,

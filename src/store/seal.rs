@@ -11,22 +11,20 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::base::error::{Error, Refusal, Result};
-use crate::base::limits::{CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, LATE_ARRIVAL_S, SEAL_RETRY_S};
-use crate::base::machine::{Disk, TEMP_SUFFIX};
+use crate::base::limits::SEAL_RETRY_S;
+use crate::base::machine::Disk;
 use crate::base::metrics::Counter;
 use crate::base::record::Record;
-use crate::base::time::Timestamp;
 use crate::codec;
 use crate::store::catalog::Catalog;
+use crate::store::cut;
 use crate::store::ledger::Change;
 use crate::store::live::{LogFile, Part};
 use crate::store::manifest::Kind;
 use crate::store::open::free_name;
-use crate::store::segment::{self, Encode, Open, Segment, SegmentMeta, path_of};
+use crate::store::segment::{self, Encode, Identity, Open, Segment, SegmentMeta};
 use crate::store::sources::Sources;
 use crate::store::{Shared, State, log};
-
-const DAY_NS: i64 = 86_400_000_000_000;
 
 /// The state of its thread.
 pub(super) struct Sealer {
@@ -137,10 +135,10 @@ impl Sealer {
         let records = part.all();
         let mut new = Vec::new();
         let mut sources = Sources::default();
-        for run in day_runs(&records) {
-            let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.shared);
+        for (day, run) in cut::days(&records) {
             for (class, records) in shared.classes.parted(run) {
-                let (meta, sent) = self.write_segment(class, &records)?;
+                let (meta, sent) = self.write_segment(&day.to_string(), class, &records)?;
                 sources.merge(&sent);
                 new.push(meta);
             }
@@ -177,29 +175,18 @@ impl Sealer {
     /// Writes records of one day and class to a file under its real name.
     fn write_segment(
         &mut self,
+        day: &str,
         class: &str,
         run: &[Arc<Record>],
     ) -> Result<(SegmentMeta, Sources)> {
-        let number = {
-            let mut state = self.shared.state();
-            let number = state.catalog.next_segment;
-            state.catalog.next_segment += 1;
-            number
-        };
-        let day = day_of(run.last().map_or(Timestamp::default(), |r| r.received));
-        let path = path_of(&self.shared.dirs.segments, &day, class, number);
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(TEMP_SUFFIX);
-        let temp = path.with_file_name(name);
-        let disk = &*self.shared.disk;
-        if let Some(dir) = path.parent() {
-            disk.create_dir_all(dir)?;
-        }
-        let chunks = chunks_of(run);
+        let who = Identity { number: self.shared.next_number(), day, class };
+        let (temp, path) = self.shared.place_for(who)?;
+        let chunks = cut::chunks(run);
         let ways = [codec::encode, codec::encode_whole];
-        let written = write_in_some_way(disk, &temp, number, (&day, class), &chunks, &ways)?;
+        let disk = &*self.shared.disk;
+        let written = write_in_some_way(disk, &temp, who, &chunks, &ways)?;
         self.leftovers.push(path.clone());
-        self.shared.disk.rename(&temp, &path)?;
+        disk.rename(&temp, &path)?;
         Ok(written)
     }
 
@@ -269,15 +256,14 @@ impl Sealer {
 fn write_in_some_way(
     disk: &dyn Disk,
     path: &Path,
-    number: u64,
-    (day, class): (&str, &str),
+    who: Identity<'_>,
     chunks: &[&[Arc<Record>]],
     ways: &[Encode],
 ) -> Result<(SegmentMeta, Sources)> {
     let mut last = Error::corrupt("the live part", "there is no way to encode it");
     for encode in ways {
         let written = catch_unwind(AssertUnwindSafe(|| {
-            let written = segment::write(disk, path, number, day, class, chunks, *encode)?;
+            let written = segment::write(disk, path, who, chunks, *encode)?;
             segment::check_written(disk, path, &written.0, chunks)?;
             Ok(written)
         }));
@@ -317,52 +303,6 @@ fn set_aside(shared: &Shared, path: &std::path::Path) -> Result<()> {
     shared.disk.rename(path, &aside)
 }
 
-/// The day of arrival, UTC.
-fn day_of(received: Timestamp) -> String {
-    received.to_string().chars().take(10).collect()
-}
-
-/// Cuts records, ids rising, where the day of arrival changes, so that segments do not overlap in
-/// ids even where the clock was set back. Stragglers around midnight stay with the next day.
-fn day_runs(records: &[Arc<Record>]) -> Vec<&[Arc<Record>]> {
-    let (mut runs, mut rest) = (Vec::new(), records);
-    while let Some(first) = rest.first() {
-        let mut day = first.received.0.div_euclid(DAY_NS);
-        let mut end = 1;
-        for record in rest.iter().skip(1) {
-            let at = record.received.0;
-            let start = day * DAY_NS;
-            let late = start - LATE_ARRIVAL_S * 1_000_000_000;
-            if at >= start.saturating_add(DAY_NS) || at < late {
-                break;
-            }
-            day = day.max(at.div_euclid(DAY_NS));
-            end += 1;
-        }
-        let (run, after) = rest.split_at(end);
-        runs.push(run);
-        rest = after;
-    }
-    runs
-}
-
-/// Cuts records into chunks of bounded rows and bytes.
-fn chunks_of(run: &[Arc<Record>]) -> Vec<&[Arc<Record>]> {
-    let (mut chunks, mut rest) = (Vec::new(), run);
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take(CHUNK_ROWS_MAX).take_while(|r| {
-            let fits = bytes < CHUNK_BYTES_MAX;
-            bytes += r.line.raw().len();
-            fits
-        });
-        let (chunk, after) = rest.split_at(fits.count().max(1));
-        chunks.push(chunk);
-        rest = after;
-    }
-    chunks
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,7 +317,8 @@ mod tests {
         let records: Vec<Arc<Record>> =
             (1..50).map(|id| Arc::new(Record { id, ..record(&format!("user {id}")) })).collect();
         let write = |ways: &[Encode]| {
-            write_in_some_way(&disk, path, 1, ("2026-03-01", "default"), &[&records], ways)
+            let who = Identity { number: 1, day: "2026-03-01", class: "default" };
+            write_in_some_way(&disk, path, who, &[&records], ways)
         };
         let panics: Encode = |_| panic!("as a fault would");
         let forgets: Encode = |chunks| codec::encode(&[&chunks[0][1..]]);

@@ -110,7 +110,7 @@ impl SegmentMeta {
 
     /// Where its file is.
     pub(super) fn path(&self, segments: &Path) -> PathBuf {
-        path_of(segments, &self.day, &self.class, self.number)
+        Identity { number: self.number, day: &self.day, class: &self.class }.path(segments)
     }
 
     /// What the manifest says of it.
@@ -171,9 +171,22 @@ impl SegmentMeta {
     }
 }
 
-/// Where the file of a segment is.
-pub(super) fn path_of(segments: &Path, day: &str, class: &str, number: u64) -> PathBuf {
-    segments.join(day).join(class).join(format!("{number:020}.seg"))
+/// Which segment it is, before there is more to say of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity<'a> {
+    /// Its number; never given twice.
+    pub(super) number: u64,
+    /// Day of arrival.
+    pub(super) day: &'a str,
+    /// Class of its records.
+    pub(super) class: &'a str,
+}
+
+impl Identity<'_> {
+    /// Where its file is.
+    pub(super) fn path(self, segments: &Path) -> PathBuf {
+        segments.join(self.day).join(self.class).join(format!("{:020}.seg", self.number))
+    }
 }
 
 /// It becomes a directory's name, so it may be nothing but a day.
@@ -192,9 +205,7 @@ pub(super) type Encode = fn(&[&[Arc<Record>]]) -> codec::Encoded;
 pub(super) fn write(
     disk: &dyn Disk,
     path: &Path,
-    number: u64,
-    day: &str,
-    class: &str,
+    who: Identity<'_>,
     chunks: &[&[Arc<Record>]],
     encode: Encode,
 ) -> Result<(SegmentMeta, Sources)> {
@@ -202,9 +213,22 @@ pub(super) fn write(
     for record in chunks.iter().copied().flatten() {
         sources.count(record);
     }
+    let bytes = chunks.iter().copied().flatten().map(|r| r.line.raw().len() as u64).sum();
+    let meta = write_encoded(disk, path, who, bytes, encode(chunks), &sources)?;
+    Ok((meta, sources))
+}
+
+/// Writes what was encoded, of lines of so many bytes, to a file at `path`, synced.
+pub(super) fn write_encoded(
+    disk: &dyn Disk,
+    path: &Path,
+    who: Identity<'_>,
+    bytes: u64,
+    encoded: codec::Encoded,
+    sources: &Sources,
+) -> Result<SegmentMeta> {
     let mut listed = Vec::new();
     sources.put(&mut listed);
-    let encoded = encode(chunks);
     let words: &[BTreeSet<String>] = &encoded.words;
     let sections = [
         (Kind::Body, encoded.body),
@@ -225,13 +249,13 @@ pub(super) fn write(
         file.append(bytes)?;
     }
     let mut meta = SegmentMeta {
-        number,
-        day: day.to_owned(),
-        class: class.to_owned(),
+        number: who.number,
+        day: who.day.to_owned(),
+        class: who.class.to_owned(),
         len: 0,
         hash: file.hash.finalize().into(),
         footer: Hash::default(),
-        bytes: chunks.iter().copied().flatten().map(|r| r.line.raw().len() as u64).sum(),
+        bytes,
         chunks: encoded.chunks,
     };
     let mut end = Vec::new();
@@ -251,7 +275,7 @@ pub(super) fn write(
     file.file.sync()?;
     meta.len = file.at + end.len() as u64;
     meta.footer = Sha256::digest(&end).into();
-    Ok((meta, sources))
+    Ok(meta)
 }
 
 struct Hashed {
@@ -345,6 +369,12 @@ impl Open {
     /// Who sent what is in it.
     pub(super) fn sources(&self) -> Result<Sources> {
         Sources::read(&mut Reader::new(&self.section(Kind::Sources)?, &self.place))
+    }
+
+    /// The records of a chunk.
+    pub(super) fn records(&self, n: usize) -> Result<Vec<Arc<Record>>> {
+        let rows = self.body.chunk(n)?;
+        (0..rows.meta().rows).map(|row| rows.record(row)).collect()
     }
 
     /// Every id in it.
@@ -489,6 +519,11 @@ impl Segment {
         Arc::new(Self { meta, path, access, distrusted, pruning_lost, obsolete })
     }
 
+    /// Was damage met in it?
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.distrusted.load(Ordering::Relaxed)
+    }
+
     /// Its file goes as soon as nobody holds the segment: snapshots that show it keep working.
     pub(super) fn remove_when_free(&self) {
         self.obsolete.store(true, Ordering::Relaxed);
@@ -510,16 +545,19 @@ impl Segment {
             .map(move |n| Arc::new(SegmentChunk { segment: Arc::clone(self), n }) as Arc<dyn Chunk>)
     }
 
+    /// Its file with table of contents, past the cache.
+    pub(super) fn read(&self) -> Result<Open> {
+        let open = Open::read(&*self.access.disk, &self.path)?;
+        if open.meta.footer != self.meta.footer {
+            let what = "it is not the segment that the catalogue means";
+            return Err(Error::corrupt(self.path.display().to_string(), what));
+        }
+        Ok(open)
+    }
+
     /// Its file with table of contents.
     pub(super) fn open(&self) -> Result<Arc<Open>> {
-        let open = || {
-            let open = Open::read(&*self.access.disk, &self.path)?;
-            if open.meta.footer != self.meta.footer {
-                let what = "it is not the segment that the catalogue means";
-                return Err(Error::corrupt(self.path.display().to_string(), what));
-            }
-            Ok(Opened::File(Arc::new(open)))
-        };
+        let open = || self.read().map(|open| Opened::File(Arc::new(open)));
         match self.access.cache.get(self.meta.number, Part::File, open)? {
             Opened::File(open) => Ok(open),
             _ => Err(self.mixed_up()),
@@ -571,7 +609,8 @@ impl Segment {
         Ok(self.index()?.may_hold(key)?.get(n).copied().unwrap_or(true))
     }
 
-    fn distrust(&self, error: &Error) {
+    /// Damage was met in it: the store looks at it, once.
+    pub(super) fn distrust(&self, error: &Error) {
         if is_damage(error) && !self.distrusted.swap(true, Ordering::Relaxed) {
             (self.access.on_damage)(self.meta.number);
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
 use crate::base::fold::fold;
-use crate::base::limits::{LOG_ENTRY_BYTES, SOURCES_MAX};
+use crate::base::limits::{LOG_ENTRY_BYTES, MERGE_FAN, SOURCES_MAX};
 use crate::base::machine::{SystemClock, SystemDisk};
 use crate::base::record::{Defect, Defects, Line, Via};
 use crate::base::sim::{Faults, ManualClock, SimDisk};
@@ -21,6 +21,7 @@ mod damage;
 mod format;
 mod full;
 mod life;
+mod merging;
 mod pruning;
 
 const DAY_NS: i64 = 86_400_000_000_000;

@@ -109,3 +109,24 @@ fn an_orphan_between_the_ids_of_another_class_is_not_taken_for_kept() {
     assert_eq!(names(&disk, "/quarantine/").len(), 1);
     assert_eq!(disk.read(Path::new(&names(&disk, "/quarantine/")[0])).unwrap(), orphan);
 }
+
+#[test]
+fn classes_are_merged_each_for_itself() {
+    let disk = sim();
+    let store = open_with_classes(&disk, 1 << 20).unwrap();
+    for n in 0..4 {
+        put_alternating(&store, 10 * n + 1..10 * n + 11);
+        store.seal(false).unwrap();
+    }
+    let want = walked(&store);
+    assert_eq!(want.len(), 40);
+    assert_eq!(store.seal(true).unwrap(), 2);
+    assert_eq!(walked(&store), want);
+    for class in ["web", "default"] {
+        assert_eq!(names(&disk, &format!("/2026-03-01/{class}/")).len(), 1);
+    }
+    // As after a crash that left the inputs, and nobody knows which is which.
+    let crashed = disk.after_crash(Faults::default());
+    crashed.remove(Path::new("/data/catalog")).unwrap();
+    assert_eq!(walked(&open_with_classes(&crashed, 1 << 20).unwrap()), want);
+}

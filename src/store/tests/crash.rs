@@ -4,15 +4,15 @@ use super::*;
 
 /// What was told to the senders of one run, and what may be found after it.
 #[derive(Clone, Debug, Default)]
-struct Model {
-    acked: BTreeMap<String, u64>,
-    unknown: BTreeSet<String>,
+pub(super) struct Model {
+    pub(super) acked: BTreeMap<String, u64>,
+    pub(super) unknown: BTreeSet<String>,
     /// Every id that was ever seen, with what it was.
-    seen: BTreeMap<u64, String>,
+    pub(super) seen: BTreeMap<u64, String>,
 }
 
 impl Model {
-    fn check(&mut self, store: &Store, what: &str) {
+    pub(super) fn check(&mut self, store: &Store, what: &str) {
         let all = all(&store.snapshot());
         let mut found = BTreeMap::new();
         for (id, text) in all {
@@ -105,7 +105,7 @@ fn crash_and_go_on(seed: u64, crash: u64) {
 
 impl Model {
     /// A store on a disk that has died since cannot read its segments.
-    fn check_unless_dead(&mut self, store: &Store, disk: &SimDisk, what: &str) {
+    pub(super) fn check_unless_dead(&mut self, store: &Store, disk: &SimDisk, what: &str) {
         if !disk.crashed() {
             self.check(store, what);
         }

@@ -29,8 +29,8 @@ fn a_record_is_visible_once_done_and_stays_through_seal_and_restart() {
     assert_eq!(before.fields, [Field { name: "n".into(), value: Value::Int(5) }]);
     put(&store, &["five"]);
     assert_eq!(store.snapshot().last_id(), Some(5));
-    assert_eq!(store.seal(true).unwrap(), 2);
-    assert_eq!(store.seal(true).unwrap(), 2, "nothing is live: nothing to do");
+    assert_eq!(store.seal(false).unwrap(), 2);
+    assert_eq!(store.seal(false).unwrap(), 2, "nothing is live: nothing to do");
     let status = store.status();
     assert_eq!((status.records, status.live_records, status.segments), (5, 0, 2));
     assert_eq!((status.log_bytes, status.quarantined, status.poisoned), (0, 0, false));

@@ -1,0 +1,407 @@
+//! The merger thread: makes few large segments out of many small ones, while nothing else waits.
+//!
+//! First the pure choice ([`Bounds::choose`]): neighbours in id order of one day and class, so many that a byte is
+//! rewritten once or twice in its life. Then the execution, in the sealer's order: a new file, synced
+//! and read back → its name → the ledger: the inputs out, the output in, as one step → the files of the inputs go
+//! once no snapshot shows them. Ids and records stay what they are, to the byte.
+//! *Invariant:* one merge at a time; whatever goes wrong, the inputs stay as they are.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use crate::base::error::{Error, Refusal, Result};
+use crate::base::limits::{
+    FROZEN_PARTS_MAX, MERGE_FAN, MERGE_FILE_BYTES_MAX, MERGE_TEXT_BYTES_MAX,
+};
+use crate::base::machine;
+use crate::base::metrics::Counter;
+use crate::base::record::Record;
+use crate::codec;
+use crate::store::cut;
+use crate::store::ledger::Change;
+use crate::store::manifest::Kind;
+use crate::store::segment::{self, Identity, Segment, SegmentMeta};
+use crate::store::sources::Sources;
+use crate::store::{Shared, State};
+
+/// How large a merged segment may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Text of its lines, bytes.
+    pub(super) text: u64,
+    /// Its file, bytes.
+    pub(super) file: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { text: MERGE_TEXT_BYTES_MAX, file: MERGE_FILE_BYTES_MAX }
+    }
+}
+
+/// What the choice looks at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    /// Day of arrival.
+    pub(super) day: &'a str,
+    /// Text of its lines, bytes.
+    pub(super) text: u64,
+    /// Its file, bytes.
+    pub(super) file: u64,
+    /// Stays as it is: damage was met in it, or merging it failed.
+    pub(super) fixed: bool,
+}
+
+impl Bounds {
+    /// The segments that are due to become one, of all of one class in id order; `None` where none are. `today` is the
+    /// day that still grows, `None` where none does.
+    ///
+    /// | of neighbours of one day | due |
+    /// |---|---|
+    /// | as many as fit, and the next would not | at once |
+    /// | [`MERGE_FAN`] of like smallness | at once, so that many tiny ones never gather |
+    /// | what is left of a day that is over | at once, unless it would be rewriting a large one for a small |
+    pub(super) fn choose(self, all: &[Candidate<'_>], today: Option<&str>) -> Option<Range<usize>> {
+        let mut start = 0;
+        for run in all.chunk_by(|a, b| a.day == b.day && !a.fixed && !b.fixed) {
+            let over = run.first().is_some_and(|c| Some(c.day) != today);
+            if let Some(found) = self.choose_in_run(run, over) {
+                return Some(start + found.start..start + found.end);
+            }
+            start += run.len();
+        }
+        None
+    }
+
+    fn choose_in_run(self, run: &[Candidate<'_>], over: bool) -> Option<Range<usize>> {
+        let mut start = 0;
+        while start < run.len() {
+            let rest = run.get(start..).unwrap_or_default();
+            let fits = self.fitting(rest);
+            let full = fits < rest.len();
+            let bin = rest.get(..fits).unwrap_or_default();
+            let found = if full || over { self.worthwhile(bin) } else { self.alike(bin) };
+            if let Some(found) = found {
+                return Some(start + found.start..start + found.end);
+            }
+            start += fits;
+        }
+        None
+    }
+
+    /// How many from the first on fit into one; one at least.
+    fn fitting(self, run: &[Candidate<'_>]) -> usize {
+        let (mut text, mut file) = (0_u64, 0_u64);
+        let fits = run.iter().take_while(|c| {
+            (text, file) = (text.saturating_add(c.text), file.saturating_add(c.file));
+            text <= self.text && file <= self.file
+        });
+        fits.count().max(1)
+    }
+
+    /// All, or those beside the largest where that is most of it anyway.
+    fn worthwhile(self, bin: &[Candidate<'_>]) -> Option<Range<usize>> {
+        if bin.len() < 2 {
+            return None;
+        }
+        let total: u64 = bin.iter().map(|c| c.text).sum();
+        let (at, largest) = bin.iter().map(|c| c.text).enumerate().max_by_key(|(_, text)| *text)?;
+        if total - largest >= largest / 8 || total <= self.text / 64 {
+            return Some(0..bin.len());
+        }
+        let before = self.worthwhile(bin.get(..at)?);
+        before.or_else(|| {
+            let found = self.worthwhile(bin.get(at + 1..)?)?;
+            Some(at + 1 + found.start..at + 1 + found.end)
+        })
+    }
+
+    /// The smallest [`MERGE_FAN`] neighbours of like size.
+    fn alike(self, bin: &[Candidate<'_>]) -> Option<Range<usize>> {
+        let fan = MERGE_FAN as u64;
+        let mut most = self.text / fan;
+        let mut found = None;
+        while most > 0 {
+            let mut start = 0;
+            let runs = bin.chunk_by(|a, b| a.text <= most && b.text <= most).map(|run| {
+                start += run.len();
+                start - run.len()..start
+            });
+            let Some(small) = runs.into_iter().find(|run| run.len() >= MERGE_FAN) else { break };
+            found = Some(small);
+            most /= fan;
+        }
+        found
+    }
+}
+
+/// How merging goes; part of what the threads share.
+#[derive(Default)]
+pub(super) struct Merging {
+    /// Somebody waits until no merge is due, of the day that still grows too.
+    pub(super) asked: bool,
+    /// How often it was asked for.
+    pub(super) asks: u64,
+    /// Why the last merge of those asked for did not go well.
+    pub(super) failure: Option<Error>,
+}
+
+/// The state of its thread.
+pub(super) struct Merger {
+    shared: Arc<Shared>,
+    /// Merging these went wrong: they stay as they are until the next start.
+    fixed: HashSet<u64>,
+    /// After a failure that may pass, nothing is tried before the segments are other ones or
+    /// somebody asks: their generation, and how often it was asked for.
+    waits_since: Option<(u64, u64)>,
+}
+
+impl Merger {
+    /// Works on these.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, fixed: HashSet::new(), waits_since: None }
+    }
+
+    /// Until the store closes.
+    pub(super) fn run(mut self) {
+        machine::lower_priority();
+        while let Some(inputs) = self.next_job() {
+            let merged = catch_unwind(AssertUnwindSafe(|| self.merge(&inputs)));
+            let merged =
+                merged.unwrap_or_else(|_| Err(Error::corrupt("segments", "merging panicked")));
+            if let Err(error) = merged {
+                self.failed(error, &inputs);
+            }
+        }
+    }
+
+    /// Sleeps until a merge is due; `None` at the end.
+    fn next_job(&mut self) -> Option<Vec<Arc<Segment>>> {
+        let mut state = self.shared.state();
+        loop {
+            if state.closing {
+                return None;
+            }
+            let waits = self.waits_since == Some((state.generation, state.merging.asks));
+            let due = if waits { None } else { self.due(&state) };
+            match due {
+                // Sealing goes first: senders wait for it.
+                Some(due) if state.frozen.len() < FROZEN_PARTS_MAX => return Some(due),
+                None if state.merging.asked => {
+                    state.merging.asked = false;
+                    self.shared.changed.notify_all();
+                }
+                _ => {}
+            }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn due(&self, state: &State) -> Option<Vec<Arc<Segment>>> {
+        let last = state.segments.last().map(|segment| segment.meta().day.clone());
+        let today = state.day.map(|day| day.to_string()).or(last);
+        let today = today.as_deref().filter(|_| !state.merging.asked);
+        let mut classes: BTreeMap<&str, Vec<&Arc<Segment>>> = BTreeMap::new();
+        for segment in &state.segments {
+            classes.entry(&segment.meta().class).or_default().push(segment);
+        }
+        classes.into_values().find_map(|segments| {
+            let each = segments.iter().map(|segment| {
+                let meta = segment.meta();
+                let fixed = segment.is_distrusted() || self.fixed.contains(&meta.number);
+                Candidate { day: &meta.day, text: meta.bytes, file: meta.len, fixed }
+            });
+            let range = self.shared.merge_bounds.choose(&each.collect::<Vec<_>>(), today)?;
+            Some(segments.get(range)?.iter().copied().map(Arc::clone).collect())
+        })
+    }
+
+    fn failed(&mut self, error: Error, inputs: &[Arc<Segment>]) {
+        if matches!(error, Error::Closed) {
+            return;
+        }
+        tracing::warn!(%error, segments = inputs.len(), "merging failed; nothing is lost");
+        let mut state = self.shared.state();
+        // A fault of the program does not pass; a full disk or a disk that fails just now may.
+        if segment::is_damage(&error) {
+            self.fixed.extend(inputs.iter().map(|segment| segment.meta().number));
+        } else {
+            self.waits_since = Some((state.generation, state.merging.asks));
+        }
+        if state.merging.asked {
+            state.merging.failure = Some(error);
+        }
+    }
+
+    fn merge(&self, inputs: &[Arc<Segment>]) -> Result<()> {
+        let shared = &*self.shared;
+        let metas = || inputs.iter().map(|segment| segment.meta());
+        let free = shared.disk.free_bytes(&shared.dirs.data)?;
+        let len: u64 = metas().map(|meta| meta.len).sum();
+        if free < shared.free_floor_bytes.saturating_add(len) {
+            return Err(Error::Busy(Refusal::DiskFull));
+        }
+        let Some(first) = inputs.first().map(|segment| segment.meta()) else { return Ok(()) };
+        let number = shared.next_number();
+        let who = Identity { number, day: &first.day, class: &first.class };
+        let (temp, path) = shared.place_for(who)?;
+        let meta = self.write(inputs, &temp, who).inspect_err(|_| {
+            // Its room may be what is missing.
+            drop(shared.disk.remove(&temp));
+        })?;
+        let records = meta.records();
+        let done = shared.disk.rename(&temp, &path).and_then(|()| {
+            let removed = metas().map(|meta| meta.number).collect();
+            let change = Change { kind: Kind::Merged, added: vec![meta], removed };
+            shared.commit(change, |_| (), |_| ())
+        });
+        done.inspect_err(|_| {
+            // The catalogue that failed may be on disk all the same, and mean it.
+            if shared.settle().is_ok() {
+                drop(shared.disk.remove(&temp));
+                drop(shared.disk.remove(&path));
+            }
+        })?;
+        shared.metrics.add(Counter::Merges, &[], 1);
+        tracing::debug!(segments = inputs.len(), number, records, "segments are merged");
+        Ok(())
+    }
+
+    /// Writes the records of all inputs to one file, and reads it back.
+    fn write(
+        &self,
+        inputs: &[Arc<Segment>],
+        temp: &Path,
+        who: Identity<'_>,
+    ) -> Result<SegmentMeta> {
+        let (mut records, mut sources): (Vec<Arc<Record>>, Sources) = Default::default();
+        for segment in inputs {
+            let read = || {
+                let open = segment.read()?;
+                sources.merge(&open.sources()?);
+                for n in 0..open.meta().chunks.len() {
+                    self.go_on()?;
+                    records.append(&mut open.records(n)?);
+                }
+                Ok(())
+            };
+            let mut read = read;
+            read().inspect_err(|error| segment.distrust(error))?;
+        }
+        let chunks = cut::chunks(&records);
+        let text = inputs.iter().map(|segment| segment.meta().bytes).sum();
+        let encoded = codec::encode(&chunks);
+        self.go_on()?;
+        let disk = &*self.shared.disk;
+        let meta = segment::write_encoded(disk, temp, who, text, encoded, &sources)?;
+        segment::check_written(disk, temp, &meta, &chunks)?;
+        self.go_on()?;
+        Ok(meta)
+    }
+
+    /// Waits while sealing has more to do than it can; an error once the store closes.
+    fn go_on(&self) -> Result<()> {
+        let mut state = self.shared.state();
+        while state.frozen.len() >= FROZEN_PARTS_MAX && !state.closing {
+            state = self.shared.wait(state);
+        }
+        if state.closing { Err(Error::Closed) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn of_day(day: &'static str, texts: &[u64]) -> Vec<Candidate<'static>> {
+        let each = texts.iter();
+        each.map(|text| Candidate { day, text: *text, file: *text / 8, fixed: false }).collect()
+    }
+
+    /// Merges what is due until nothing is; how many bytes were rewritten.
+    fn settle(all: &mut Vec<Candidate<'_>>, today: Option<&str>) -> u64 {
+        let mut rewritten = 0;
+        while let Some(range) = Bounds::default().choose(all, today) {
+            assert!(range.len() > 1);
+            let merged = all[range.clone()].iter().copied().reduce(|a, b| {
+                assert_eq!((a.day, a.fixed, b.fixed), (b.day, false, false));
+                Candidate { text: a.text + b.text, file: a.file + b.file, ..a }
+            });
+            rewritten += merged.unwrap().text;
+            assert!(merged.unwrap().text <= MERGE_TEXT_BYTES_MAX);
+            all.splice(range, merged);
+        }
+        rewritten
+    }
+
+    #[test]
+    fn neighbours_of_a_day_become_few_and_large() {
+        let choose = |texts: &[u64], today| Bounds::default().choose(&of_day("a", texts), today);
+        let max = MERGE_TEXT_BYTES_MAX;
+        let part = max / 6;
+        let check = |texts: &[u64], growing, over| {
+            assert_eq!(choose(texts, Some("a")), growing, "{texts:?} while the day grows");
+            assert_eq!(choose(texts, Some("b")), over, "{texts:?} when the day is over");
+        };
+        check(&[], None, None);
+        check(&[MIB], None, None);
+        check(&[part; 5], None, Some(0..5));
+        check(&[part; 7], Some(0..6), Some(0..6));
+        check(&[MIB; 7], None, Some(0..7));
+        check(&[MIB; 8], Some(0..8), Some(0..8));
+        check(&[max, max, part, part], None, Some(2..4));
+        // A large one is not rewritten for a small one.
+        check(&[max - MIB, MIB], None, None);
+    }
+
+    #[test]
+    fn what_is_damaged_or_of_another_day_stays_for_itself() {
+        let mut all =
+            [of_day("a", &[MIB; 2]), of_day("b", &[MIB; 3]), of_day("a", &[MIB])].concat();
+        all[3].fixed = true;
+        assert_eq!(Bounds::default().choose(&all, None), Some(0..2));
+        all[0].fixed = true;
+        assert_eq!(Bounds::default().choose(&all, None), None);
+    }
+
+    #[test]
+    fn a_busy_day_is_rewritten_once_and_ends_as_few() {
+        let mut all = Vec::new();
+        let mut rewritten = 0;
+        for n in 0..250 {
+            all.extend(of_day("a", &[(30 + n * 7 % 20) * MIB]));
+            rewritten += settle(&mut all, Some("a"));
+        }
+        let total: u64 = all.iter().map(|c| c.text).sum();
+        rewritten += settle(&mut all, None);
+        assert!(rewritten < total * 11 / 10, "{rewritten} of {total}");
+        assert!(all.len() as u64 <= total / (MERGE_TEXT_BYTES_MAX * 3 / 4) + 2, "{}", all.len());
+    }
+
+    proptest! {
+        #[test]
+        fn any_day_ends_as_few_and_no_byte_is_rewritten_often(
+            texts in prop::collection::vec(1_u64..200_000_000, 0..120),
+        ) {
+            let mut all = Vec::new();
+            let mut rewritten = 0;
+            for text in &texts {
+                all.extend(of_day("a", &[*text]));
+                rewritten += settle(&mut all, Some("a"));
+            }
+            rewritten += settle(&mut all, Some("b"));
+            let total: u64 = texts.iter().sum();
+            prop_assert!(rewritten <= total * 3, "{rewritten} of {total}");
+            // Neighbours that could be one are one, but for a large one beside a small one.
+            prop_assert!(all.len() as u64 <= 4 * total.div_ceil(MERGE_TEXT_BYTES_MAX) + 2);
+            prop_assert_eq!(all.iter().map(|c| c.text).sum::<u64>(), total);
+        }
+    }
+}
