@@ -89,6 +89,9 @@ pub const CHUNK_BYTES_MAX: usize = 16 << 20;
 /// Bytes that a column of a chunk may unpack to: 64 times a chunk's text. Only damage says more.
 pub const COLUMN_BYTES_MAX: usize = 1 << 30;
 
+/// Columns within columns: a prefix, a prediction, texts cut again. Only damage nests deeper.
+pub const COLUMN_DEPTH_MAX: usize = 8;
+
 /// Entries of a segment's dictionary of one place; with more different values it has none there.
 pub const DICTIONARY_ENTRIES_MAX: usize = 1 << 20;
 

@@ -8,19 +8,20 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::column::{Plan, Pool, take_dictionary};
+use super::column::take_dictionary;
 use super::fields::{self, Shapes, SharedFields};
 use super::integers::put_integers;
 use super::pack::{
     Damage, Read, checksum, done, pack_section, put_len, put_planes, put_signed, put_varint,
     take_frame, take_len, take_signed, take_u32, take_varint,
 };
+use super::pool::{Plan, Pool};
 use super::rebuild::Templates;
 use super::record::put_via;
 use super::template::{self, Lines};
 use super::texts::Texts;
 use super::words::Words;
-use super::{ChunkMeta, Encoded};
+use super::{ChunkMeta, Encoded, Strength};
 use crate::base::error::{Error, Result};
 use crate::base::limits::{CHUNK_ROWS_MAX, COLUMN_BYTES_MAX, SEGMENT_CHUNKS_MAX};
 use crate::base::machine::ReadAt;
@@ -78,7 +79,7 @@ pub(super) const SHARED: usize = Shared::Fields as usize + 1;
 
 /// Encodes the records of one segment; see [`super::encode`] and
 /// [`super::encode_whole`].
-pub(super) fn encode(chunks: &[&[Arc<Record>]], keep_whole: bool) -> Encoded {
+pub(super) fn encode(chunks: &[&[Arc<Record>]], keep_whole: bool, strength: Strength) -> Encoded {
     let chunks: Vec<&[Arc<Record>]> = chunks.iter().copied().filter(|c| !c.is_empty()).collect();
     let mut pools: [Pool; NAMES] = Default::default();
     let (mut around, mut messages) = (Lines::new(keep_whole), Lines::new(keep_whole));
@@ -95,10 +96,10 @@ pub(super) fn encode(chunks: &[&[Arc<Record>]], keep_whole: bool) -> Encoded {
         }
     }
     let mut plans = Plans {
-        names: pools.each_ref().map(Plan::new),
-        around: around.plan(),
-        messages: messages.plan(),
-        fields: shapes.plan(),
+        names: pools.each_ref().map(|pool| Plan::new(pool, strength)),
+        around: around.plan(strength),
+        messages: messages.plan(strength),
+        fields: shapes.plan(strength),
     };
     let around_fields = plans.around_fields(&shapes);
     let mut words = Words::default();
@@ -135,7 +136,7 @@ fn describe(records: &[Arc<Record>]) -> Option<ChunkMeta> {
 fn gather(record: &Record, chunk: usize, pools: &mut [Pool; NAMES]) {
     let mut add = |shared: Shared, text: &[u8]| {
         if let Some(pool) = pools.get_mut(shared as usize) {
-            pool.chunk(chunk).push(text);
+            pool.push(chunk, text);
         }
     };
     add(Shared::Host, record.host.as_bytes());
@@ -203,7 +204,7 @@ impl Plans<'_> {
                 put_planes(&mut section, &flags);
             }
             if let Some(plan) = names.get_mut(shared as usize) {
-                plan.put_column(n, &mut section);
+                plan.put_column(n, &[], &mut section);
             }
             section
         };

@@ -1,169 +1,357 @@
-//! The ways to write a column of values: collect, estimate, encode, decode.
+//! The ways to write a column of values: collect, estimate, write. `column` reads them again.
 //!
-//! Each chunk of a pool is written by the encoder that says it will need the fewest bytes. Every
-//! encoder gives back the exact spelling; one that cannot does not take part.
-//!
-//! A new encoder is one type that implements [`Encoder`] and one line in [`ENCODERS`].
+//! Each chunk of a pool is written in the way that is expected to need the fewest bytes; where
+//! there is time ([`Strength::Strong`]) the best few are tried. Every way gives back the exact
+//! spelling; one that cannot is not among the choices. A new way is one line in [`NAMES`], one
+//! [`Way`] and its arms here and in `column::take`.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "inner loops over values whose bounds were checked at the door; readers of stored \
-              bytes use get()"
-)]
+use super::Strength;
+use super::hex::{Digits, put_hex};
+use super::integers::{Integers, put_integers};
+use super::numbers::{Agreement, Form, Spelling, parse};
+use super::pack::{packed_len, put_bytes, put_planes, put_text};
+use super::predict::{Misses, Parent, differences, differing, put_parent};
+use super::texts::Values;
 
-use std::sync::Arc;
-
-use super::column::{Column, take_column};
-use super::integers::{integers_estimate, put_integers, take_integers};
-use super::pack::{
-    Damage, Read, done, packed_len, put_bytes, put_frame, put_planes, put_varint, take_bytes,
-    take_frame, take_planes, take_u8, take_varint,
-};
-use super::texts::Texts;
-use crate::base::limits::COLUMN_BYTES_MAX;
-
-/// The values of one chunk, as encoders see them.
-pub(super) struct Values<'a> {
-    pub(super) texts: &'a Texts,
-    pub(super) ids: Option<Entries<'a>>,
-}
-
-/// Where they stand in the segment's dictionary.
-pub(super) struct Entries<'a> {
-    pub(super) ids: &'a [u32],
-    /// How many there are in it.
-    pub(super) of: usize,
-    pub(super) share: usize,
-}
-
-/// Writes a column.
-type Write<'a> = Box<dyn FnOnce(&mut Vec<u8>) + 'a>;
-
-/// An encoder's offer: how many bytes it expects to need, and how to write them.
-pub(super) struct Offer<'a> {
-    estimate: usize,
-    write: Write<'a>,
-}
-
-impl<'a> Offer<'a> {
-    fn new(estimate: usize, write: impl FnOnce(&mut Vec<u8>) + 'a) -> Self {
-        Self { estimate, write: Box::new(write) }
-    }
-}
-
-/// One way to write a column.
-pub(super) trait Encoder: Sync {
-    /// Its number in the file; never given to another.
-    fn tag(&self) -> u8;
-    /// Collects what it needs of the values (at least one) and makes an offer; `None` where some
-    /// value would not come back as it is.
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>>;
-    /// Reads what the offer wrote.
-    fn decode(&self, input: &mut &[u8], count: usize, dictionary: &Arc<Texts>) -> Read<Column>;
-}
-
-/// All of them; of equal offers the first is taken.
-static ENCODERS: &[&dyn Encoder] =
-    &[&Same, &Ids, &Integers, &Digits, &Decimals, &Hex, &Uuid, &Prefixed, &Text];
-
-/// Tag of each and what `FORMAT.md` calls it, for the test that reads that.
-#[cfg(test)]
-pub(super) fn encoders() -> Vec<(u8, &'static str)> {
-    let names =
-        ["same", "ids", "integers", "digits", "decimals", "hex", "uuid", "prefixed", "text"];
-    assert_eq!(names.len(), ENCODERS.len(), "name the new encoder here and in FORMAT.md");
-    ENCODERS.iter().map(|encoder| encoder.tag()).zip(names).collect()
-}
-
-/// The tag of [`Ids`], which needs the dictionary.
+/// Their numbers in the file, never given to another.
+pub(super) const SAME: u8 = 0;
 pub(super) const IDS: u8 = 1;
+pub(super) const INTEGERS: u8 = 2;
+pub(super) const DIGITS: u8 = 3;
+pub(super) const DECIMALS: u8 = 4;
+pub(super) const HEX: u8 = 5;
+pub(super) const UUID: u8 = 6;
+pub(super) const PREFIXED: u8 = 7;
+pub(super) const TEXT: u8 = 8;
+pub(super) const GIVEN: u8 = 9;
+pub(super) const DIFFERENCES: u8 = 10;
+pub(super) const COPY: u8 = 11;
 
-/// The one that wrote a column with this tag.
-pub(super) fn encoder_of(tag: u8) -> Option<&'static dyn Encoder> {
-    ENCODERS.iter().copied().find(|encoder| encoder.tag() == tag)
+/// What `FORMAT.md` calls them, by their numbers.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the dump that verify is to have"))]
+pub(super) const NAMES: &[&str] = &[
+    "same",
+    "ids",
+    "integers",
+    "digits",
+    "decimals",
+    "hex",
+    "uuid",
+    "prefixed",
+    "text",
+    "given",
+    "differences",
+    "copy",
+];
+
+/// How a text column tells where its values end.
+pub(super) const ENDED: u8 = 0;
+pub(super) const LENGTHS: u8 = 1;
+
+/// The values of one chunk, and what is known of them.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub(super) values: Values<'a>,
+    /// Where the values are entries of a dictionary; their numbers are its entries'.
+    pub(super) entries: Option<Entries<'a>>,
+    pub(super) parents: &'a [Parent<'a>],
+    pub(super) strength: Strength,
 }
 
-/// Writes with the encoder of the best offer; its tag.
-pub(super) fn put_best(values: &Values<'_>, out: &mut Vec<u8>) -> u8 {
-    let (tag, offer) = best(values);
-    out.push(tag);
-    (offer.write)(out);
-    tag
+/// The dictionary that values are entries of.
+#[derive(Clone, Copy)]
+pub(super) struct Entries<'a> {
+    pub(super) facts: &'a Facts,
+    /// How many there are.
+    pub(super) of: usize,
+    /// What the dictionary costs, bytes, and how many values of the segment share that.
+    pub(super) cost: usize,
+    pub(super) uses: usize,
+    /// Is it worth keeping at all?
+    pub(super) kept: bool,
 }
 
-fn best<'a>(values: &Values<'a>) -> (u8, Offer<'a>) {
-    if let Some(offer) = Same.offer(values) {
-        return (Same.tag(), offer);
+/// What was found out about values, looking at each once.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// Each as a number; empty where they are mostly none.
+    numbers: Vec<(Form, i64)>,
+    /// The digits that all of them are.
+    digits: Option<Digits>,
+    /// Bytes up to the last sign with which all of them begin, and what is behind these.
+    prefix: usize,
+    rest: Option<Box<Facts>>,
+}
+
+/// Values looked at before all are.
+const LOOKS: usize = 16;
+
+impl Facts {
+    /// Looks at the values.
+    pub(super) fn of(values: &Values<'_>) -> Self {
+        let mut facts = Self::of_whole(values);
+        facts.prefix = if facts.digits.is_none() { prefix(values) } else { 0 };
+        if facts.prefix > 0 {
+            facts.rest = Some(Box::new(Self::of_whole(&values.after(facts.prefix))));
+        }
+        facts
     }
-    let mut best = (Text.tag(), Text::whole(values.texts));
-    for encoder in ENCODERS.iter().rev() {
-        if let Some(offer) = encoder.offer(values)
-            && offer.estimate <= best.1.estimate
-        {
-            best = (encoder.tag(), offer);
+
+    fn of_whole(values: &Values<'_>) -> Self {
+        let mut facts = Self::default();
+        if values.len() == 0 {
+            return facts;
+        }
+        let step = (values.len() / LOOKS).max(1);
+        let mut looks = (0..values.len()).step_by(step).map(|n| values.get(n));
+        if looks.clone().all(|text| parse(text).0 != Form::Other) {
+            facts.numbers = values.iter().map(parse).collect();
+        }
+        let mut digits = Digits::of(values.get(0));
+        if looks.all(|text| {
+            digits = digits.map(|digits| digits.with_case_of(text));
+            digits.is_some_and(|digits| digits.fits(text))
+        }) {
+            facts.digits = digits.filter(|digits| values.iter().all(|text| digits.fits(text)));
+        }
+        facts
+    }
+}
+
+/// With how many bytes all begin, up to a sign, so that it does not cut into a number or an id.
+fn prefix(values: &Values<'_>) -> usize {
+    let first = values.get(0);
+    let mut common = first;
+    for text in values.iter() {
+        let len = common.iter().zip(text).take_while(|(a, b)| a == b).count();
+        common = common.get(..len).unwrap_or_default();
+        if len == 0 {
+            return 0;
         }
     }
-    best
+    let sign = common.iter().rposition(|b| !b.is_ascii_alphanumeric() && *b < 0x80);
+    sign.map_or(0, |sign| sign + 1)
 }
 
-/// The value, once.
-struct Same;
-
-impl Encoder for Same {
-    fn tag(&self) -> u8 {
-        0
-    }
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
-        let first = values.texts.get(0)?;
-        values
-            .texts
-            .iter()
-            .all(|text| text == first)
-            .then(|| Offer::new(first.len(), move |out| put_bytes(out, first)))
-    }
-    fn decode(&self, input: &mut &[u8], count: usize, _: &Arc<Texts>) -> Read<Column> {
-        Ok(Column::Same(take_bytes(input)?.into(), count))
-    }
+/// A way to write a column, with all it needs.
+enum Way<'a> {
+    Same,
+    Ids,
+    Numbers(Spelling, Integers),
+    Digits(Digits),
+    Prefixed(usize, Box<Choice<'a>>),
+    Text,
+    Given(&'a Parent<'a>),
+    Differences(&'a Parent<'a>, Spelling, Vec<i64>),
+    Copy(&'a Parent<'a>, Vec<u32>),
 }
 
-/// Entries of the segment's dictionary.
-struct Ids;
+/// A way, and how many bytes it expects to need.
+struct Choice<'a> {
+    estimate: usize,
+    way: Way<'a>,
+}
 
-impl Encoder for Ids {
-    fn tag(&self) -> u8 {
-        IDS
+/// Ways that are tried where there is time.
+const TRIALS: usize = 3;
+
+/// Writes the values (at least one) in the best way; does it use the dictionary?
+pub(super) fn put_best(input: &Input<'_>, out: &mut Vec<u8>) -> bool {
+    let facts;
+    let known = if let Some(entries) = &input.entries {
+        entries.facts
+    } else {
+        facts = Facts::of(&input.values);
+        &facts
+    };
+    let mut choices = choices(input, known);
+    choices.sort_by_key(|choice| choice.estimate);
+    let tried = if input.strength == Strength::Strong { TRIALS } else { 1 };
+    choices.truncate(tried);
+    let share = input.entries.map_or(0, |entries| share(&entries, input.values.len()));
+    let mut best: Option<(usize, Vec<u8>, bool)> = None;
+    if choices.len() == 1 {
+        return choices.pop().is_some_and(|choice| choice.way.put(input, out));
     }
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
-        let entries = values.ids.as_ref()?;
-        let ids = entries.ids;
-        let mut counts = vec![0_u32; entries.of];
-        for id in ids {
-            counts[*id as usize] += 1;
+    for choice in choices {
+        let mut bytes = Vec::new();
+        let uses = choice.way.put(input, &mut bytes);
+        let size = bytes.len() + if uses { share } else { 0 };
+        if best.as_ref().is_none_or(|(least, ..)| size < *least) {
+            best = Some((size, bytes, uses));
         }
-        let estimate = entropy_bytes(&counts, ids.len()) + entries.share + 8;
-        Some(Offer::new(estimate, move |out| {
-            put_planes(out, &ids.iter().map(|id| u64::from(*id)).collect::<Vec<_>>());
-        }))
     }
-    fn decode(&self, input: &mut &[u8], count: usize, dictionary: &Arc<Texts>) -> Read<Column> {
-        let ids: Option<Vec<u32>> = take_planes(input, count)?
-            .into_iter()
-            .map(|id| u32::try_from(id).ok().filter(|id| (*id as usize) < dictionary.len()))
-            .collect();
-        let ids = ids.ok_or(Damage("an entry that the dictionary does not have"))?;
-        Ok(Column::Ids(ids, Arc::clone(dictionary)))
-    }
+    best.is_some_and(|(_, bytes, uses)| {
+        out.extend_from_slice(&bytes);
+        uses
+    })
 }
 
-/// Order-0 entropy of what was counted, bytes.
+/// What a dictionary costs, in the share that so many values have of its use.
+fn share(entries: &Entries<'_>, values: usize) -> usize {
+    entries.cost * values / entries.uses.max(1)
+}
+
+/// All ways that give the values back.
+fn choices<'a>(input: &Input<'a>, facts: &Facts) -> Vec<Choice<'a>> {
+    let values = &input.values;
+    if is_same(values) {
+        return vec![Choice { estimate: 0, way: Way::Same }];
+    }
+    let mut choices = Vec::new();
+    if let Some(entries) = input.entries.filter(|entries| entries.kept) {
+        let estimate = entropy_bytes(values, entries.of) + share(&entries, values.len()) + 8;
+        choices.push(Choice { estimate, way: Way::Ids });
+    }
+    if let Some((spelling, numbers)) = numbers_of(input, facts) {
+        choices.extend(told_differences(input, spelling, &numbers));
+        let integers = Integers::of(&numbers);
+        choices
+            .push(Choice { estimate: integers.estimate(), way: Way::Numbers(spelling, integers) });
+    }
+    if let Some(digits) = facts.digits {
+        choices.push(Choice { estimate: digits.bytes(values.len()), way: Way::Digits(digits) });
+    }
+    if let Some(rest) = &facts.rest
+        && let Some(inner) = rest_of(input, facts.prefix, rest)
+    {
+        choices.push(Choice {
+            estimate: inner.estimate + facts.prefix + 2,
+            way: Way::Prefixed(facts.prefix, Box::new(inner)),
+        });
+    }
+    if choices.is_empty() || input.strength == Strength::Strong {
+        choices.push(Choice { estimate: text_estimate(values), way: Way::Text });
+    }
+    let least = choices.iter().map(|choice| choice.estimate).min().unwrap_or(0);
+    choices.extend(told(input, least));
+    choices
+}
+
+/// The best way for what stands behind a prefix, where that is numbers or digits: for texts the
+/// prefix is nothing that packing would not find.
+fn rest_of<'a>(input: &Input<'a>, prefix: usize, facts: &Facts) -> Option<Choice<'a>> {
+    let inner = Input { values: input.values.after(prefix), ..*input };
+    let digits = facts.digits.map(|digits| Choice {
+        estimate: digits.bytes(inner.values.len()),
+        way: Way::Digits(digits),
+    });
+    let numbers = numbers_of(&inner, facts).map(|(spelling, numbers)| {
+        let integers = Integers::of(&numbers);
+        Choice { estimate: integers.estimate(), way: Way::Numbers(spelling, integers) }
+    });
+    [numbers, digits].into_iter().flatten().min_by_key(|choice| choice.estimate)
+}
+
+fn is_same(values: &Values<'_>) -> bool {
+    let first = values.get(0);
+    let number = values.number(0);
+    (1..values.len()).all(|n| values.number(n) == number || values.get(n) == first)
+}
+
+/// The values as numbers of one spelling.
+fn numbers_of(input: &Input<'_>, facts: &Facts) -> Option<(Spelling, Vec<i64>)> {
+    if facts.numbers.is_empty() {
+        return None;
+    }
+    let values = &input.values;
+    let mut agreement = Agreement::NEW;
+    let mut numbers = Vec::with_capacity(values.len());
+    for n in 0..values.len() {
+        let place = if input.entries.is_some() { values.number(n)? as usize } else { n };
+        let (form, number) = facts.numbers.get(place)?;
+        if !agreement.add(*form) {
+            return None;
+        }
+        numbers.push(*number);
+    }
+    Some((agreement.spelling()?, numbers))
+}
+
+/// Values on which it is decided whether a parent tells a column.
+const TOLD_SAMPLE: usize = 4_096;
+
+/// A parent has to save at least so much of a hundred, as it costs time to read.
+const TOLD_SAVES_PERCENT_MIN: usize = 20;
+
+/// Ways that a parent offers, better than `least` bytes.
+fn told<'a>(input: &Input<'a>, least: usize) -> Vec<Choice<'a>> {
+    let values = &input.values;
+    let mut best: Option<Choice<'a>> = None;
+    let mut ways = Vec::new();
+    let enough = least - least * TOLD_SAVES_PERCENT_MIN / 100;
+    for parent in input.parents.iter().filter(|parent| parent.ids.len() == values.len()) {
+        if let Some(odd) = differing(parent, values) {
+            let estimate = odd.len() * least / values.len() + odd.len().min(8) + 4;
+            ways.push(Choice { estimate, way: Way::Copy(parent, odd) });
+        }
+        let sample = values.len().min(TOLD_SAMPLE);
+        let misses = Misses::of(parent.ids, sample, |a, b| same(input, a, b));
+        let flags = misses.flags.len();
+        let told = misses.rows.len() * least / sample
+            + binary_entropy_bytes(misses.missed(), flags) * values.len() / sample
+            + 8;
+        if told < enough && best.as_ref().is_none_or(|best| told < best.estimate) {
+            best = Some(Choice { estimate: told, way: Way::Given(parent) });
+        }
+    }
+    ways.extend(best);
+    ways.retain(|choice| choice.estimate < enough);
+    ways
+}
+
+fn same(input: &Input<'_>, a: usize, b: usize) -> bool {
+    let values = &input.values;
+    values.number(a) == values.number(b)
+        || input.entries.is_none() && values.get(a) == values.get(b)
+}
+
+/// Numbers as differences to the last one beside the same parent, where that is worth it.
+fn told_differences<'a>(
+    input: &Input<'a>,
+    spelling: Spelling,
+    numbers: &[i64],
+) -> Option<Choice<'a>> {
+    let sample = numbers.len().min(TOLD_SAMPLE);
+    let looked = numbers.get(..sample)?;
+    let alone = Integers::of(looked).estimate();
+    let tries = input.parents.iter().filter(|parent| parent.ids.len() == numbers.len());
+    let costs = tries.map(|parent| {
+        let (firsts, others) = differences(parent.ids.get(..sample).unwrap_or_default(), looked);
+        (Integers::of(&firsts).estimate() + Integers::of(&others).estimate(), parent)
+    });
+    let (cost, parent) = costs.min_by_key(|(cost, _)| *cost)?;
+    let pays = cost < alone - alone * TOLD_SAVES_PERCENT_MIN / 100;
+    pays.then(|| Choice {
+        estimate: cost * numbers.len() / sample.max(1),
+        way: Way::Differences(parent, spelling, numbers.to_vec()),
+    })
+}
+
+/// Order-0 entropy of the values' numbers, of which there are `of`, bytes.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "an estimate"
 )]
-fn entropy_bytes(counts: &[u32], total: usize) -> usize {
-    let total = total as f64;
+fn entropy_bytes(values: &Values<'_>, of: usize) -> usize {
+    let numbers = (0..values.len()).filter_map(|n| values.number(n));
+    let counts = if of <= 4 * values.len() {
+        let mut counts = vec![0_u32; of];
+        for number in numbers {
+            if let Some(count) = counts.get_mut(number as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    } else {
+        let mut sorted: Vec<u32> = numbers.collect();
+        sorted.sort_unstable();
+        let runs = sorted.chunk_by(|a, b| a == b);
+        runs.map(|run| u32::try_from(run.len()).unwrap_or(u32::MAX)).collect()
+    };
+    let total = values.len() as f64;
     let bits: f64 = counts
         .iter()
         .filter(|c| **c > 0)
@@ -172,445 +360,134 @@ fn entropy_bytes(counts: &[u32], total: usize) -> usize {
     (bits / 8.0) as usize
 }
 
-/// Decimal integers that fit an `i64`, spelled without leading zeros, `+` or `-0`.
-struct Integers;
-
-impl Encoder for Integers {
-    fn tag(&self) -> u8 {
-        2
-    }
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
-        let numbers: Option<Vec<i64>> = values.texts.iter().map(canonical_integer).collect();
-        let numbers = numbers?;
-        Some(Offer::new(integers_estimate(&numbers), move |out| put_integers(out, &numbers)))
-    }
-    fn decode(&self, input: &mut &[u8], count: usize, _: &Arc<Texts>) -> Read<Column> {
-        let mut texts = Texts::default();
-        for n in take_integers(input, count)? {
-            put_decimal(texts.open(), n.unsigned_abs(), n < 0, 0);
-            texts.close();
-        }
-        Ok(Column::Texts(texts))
-    }
+/// Entropy of flags of which so many are set, bytes.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate"
+)]
+fn binary_entropy_bytes(set: usize, of: usize) -> usize {
+    let part = |n: usize| if n == 0 { 0.0 } else { n as f64 * (of as f64 / n as f64).log2() };
+    ((part(set) + part(of - set)) / 8.0) as usize
 }
-
-/// Decimal digits of one width, leading zeros kept.
-struct Digits;
-
-/// 18 digits always fit an `i64`.
-const DIGITS_MAX: usize = 18;
-
-impl Encoder for Digits {
-    fn tag(&self) -> u8 {
-        3
-    }
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
-        let width = common_width(values.texts).filter(|w| (1..=DIGITS_MAX).contains(w))?;
-        let numbers: Option<Vec<i64>> = values.texts.iter().map(digits).collect();
-        let numbers = numbers?;
-        Some(Offer::new(integers_estimate(&numbers) + 1, move |out| {
-            put_varint(out, width as u64);
-            put_integers(out, &numbers);
-        }))
-    }
-    fn decode(&self, input: &mut &[u8], count: usize, _: &Arc<Texts>) -> Read<Column> {
-        let width = usize::from(take_u8(input)?);
-        if width > DIGITS_MAX {
-            return Err(Damage("digits that are too wide"));
-        }
-        let mut texts = Texts::default();
-        for n in take_integers(input, count)? {
-            put_decimal(texts.open(), n.unsigned_abs(), false, width);
-            texts.close();
-        }
-        Ok(Column::Texts(texts))
-    }
-}
-
-/// Decimal fractions of one scale, `-` allowed, spelled without further leading zeros or `-0.0`.
-struct Decimals;
-
-impl Encoder for Decimals {
-    fn tag(&self) -> u8 {
-        4
-    }
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
-        let first = values.texts.get(0)?;
-        let point = first.iter().position(|b| *b == b'.')?;
-        let scale = first.len() - point - 1;
-        if !(1..DIGITS_MAX).contains(&scale) {
-            return None;
-        }
-        let numbers: Option<Vec<i64>> =
-            values.texts.iter().map(|text| fixed_decimal(text, scale)).collect();
-        let numbers = numbers?;
-        Some(Offer::new(integers_estimate(&numbers) + 1, move |out| {
-            put_varint(out, scale as u64);
-            put_integers(out, &numbers);
-        }))
-    }
-    fn decode(&self, input: &mut &[u8], count: usize, _: &Arc<Texts>) -> Read<Column> {
-        let scale = usize::from(take_u8(input)?);
-        if !(1..DIGITS_MAX).contains(&scale) {
-            return Err(Damage("a decimal scale beyond its bound"));
-        }
-        let mut texts = Texts::default();
-        for n in take_integers(input, count)? {
-            let out = texts.open();
-            put_decimal(out, n.unsigned_abs(), n < 0, scale + 1);
-            let point = out.len() - scale;
-            out.insert(point, b'.');
-            texts.close();
-        }
-        Ok(Column::Texts(texts))
-    }
-}
-
-/// Hexadecimal digits of one width and one case, packed two to a byte.
-struct Hex;
-
-impl Encoder for Hex {
-    fn tag(&self) -> u8 {
-        5
-    }
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
-        let texts = values.texts;
-        let width = common_width(texts).filter(|w| *w > 0)?;
-        let upper = texts.bytes.iter().any(u8::is_ascii_uppercase);
-        if !texts.bytes.iter().all(|b| nibble(*b, upper).is_some()) {
-            return None;
-        }
-        Some(Offer::new(texts.total() / 2 + 4, move |out| {
-            put_varint(out, width as u64);
-            out.push(u8::from(upper));
-            put_frame(out, &pack_hex(texts.bytes.iter().filter_map(|b| nibble(*b, upper))));
-        }))
-    }
-    fn decode(&self, input: &mut &[u8], count: usize, _: &Arc<Texts>) -> Read<Column> {
-        let width = usize::try_from(take_varint(input)?).map_err(|_| Damage("hex too wide"))?;
-        let upper = take_u8(input)? == 1;
-        let total = count.checked_mul(width).filter(|n| *n <= COLUMN_BYTES_MAX);
-        let total = total.ok_or(Damage("hex too wide"))?;
-        let packed = take_frame(input, total.div_ceil(2))?;
-        if packed.len() != total.div_ceil(2) || width == 0 {
-            return Err(Damage("hex of the wrong length"));
-        }
-        let mut bytes = unpack_hex(&packed, upper);
-        bytes.truncate(total);
-        let ends = (1..=count).map(|n| n * width).collect();
-        Ok(Column::Texts(Texts { bytes, ends }))
-    }
-}
-
-/// UUIDs in lower case, packed to 16 bytes.
-struct Uuid;
-
-/// Where the hyphens of a UUID stand, and how long it is.
-const HYPHENS: [usize; 4] = [8, 13, 18, 23];
-const UUID_BYTES: usize = 36;
-
-impl Encoder for Uuid {
-    fn tag(&self) -> u8 {
-        6
-    }
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
-        let texts = values.texts;
-        common_width(texts).filter(|w| *w == UUID_BYTES)?;
-        let fits = |(n, b): (usize, &u8)| {
-            if HYPHENS.contains(&n) { *b == b'-' } else { nibble(*b, false).is_some() }
-        };
-        texts.iter().all(|text| text.iter().enumerate().all(fits)).then(|| {
-            Offer::new(texts.len() * 16 + 4, move |out| {
-                put_frame(out, &pack_hex(texts.bytes.iter().filter_map(|b| nibble(*b, false))));
-            })
-        })
-    }
-    fn decode(&self, input: &mut &[u8], count: usize, _: &Arc<Texts>) -> Read<Column> {
-        let total = count.checked_mul(16).ok_or(Damage("too many UUIDs"))?;
-        let packed = take_frame(input, total)?;
-        if packed.len() != total {
-            return Err(Damage("UUIDs of the wrong length"));
-        }
-        let mut texts = Texts::default();
-        for digits in unpack_hex(&packed, false).chunks_exact(32) {
-            for (n, digit) in digits.iter().enumerate() {
-                if matches!(n, 8 | 12 | 16 | 20) {
-                    texts.open().push(b'-');
-                }
-                texts.open().push(*digit);
-            }
-            texts.close();
-        }
-        Ok(Column::Texts(texts))
-    }
-}
-
-/// A common beginning, then the rest as a column of its own.
-struct Prefixed;
-
-impl Encoder for Prefixed {
-    fn tag(&self) -> u8 {
-        7
-    }
-    fn offer<'a>(&self, values: &Values<'a>) -> Option<Offer<'a>> {
-        let texts = values.texts;
-        let first = texts.get(0)?;
-        let mut len = first.len();
-        for text in texts.iter() {
-            len = first[..len].iter().zip(text).take_while(|(a, b)| a == b).count();
-            if len == 0 {
-                return None;
-            }
-        }
-        // Up to a sign, so that it does not cut into a number or an id.
-        let len = first[..len].iter().rposition(|b| !b.is_ascii_alphanumeric() && *b < 0x80)? + 1;
-        let (prefix, rest) = (&first[..len], texts.iter().map(|text| &text[len..]).collect());
-        let mut inner = Vec::new();
-        put_best(&Values { texts: &rest, ids: None }, &mut inner);
-        Some(Offer::new(prefix.len() + packed_len(&inner) + 2, move |out| {
-            put_bytes(out, prefix);
-            out.extend_from_slice(&inner);
-        }))
-    }
-    fn decode(&self, input: &mut &[u8], count: usize, _: &Arc<Texts>) -> Read<Column> {
-        let prefix = take_bytes(input)?;
-        // A prefix in front of a prefix is never written: it would have been longer.
-        if prefix.is_empty() || input.first() == Some(&self.tag()) {
-            return Err(Damage("a prefix of nothing"));
-        }
-        let rest = take_column(input, count, &Arc::default())?;
-        let mut texts = Texts::default();
-        for text in (0..count).filter_map(|n| rest.get(n)) {
-            texts.open().extend_from_slice(prefix);
-            texts.push(text);
-            if texts.total() > COLUMN_BYTES_MAX {
-                return Err(Damage("a column that is too long"));
-            }
-        }
-        Ok(Column::Texts(texts))
-    }
-}
-
-/// Anything: the values one after the other, each ended by NUL; where one holds a NUL, their
-/// lengths apart.
-struct Text;
-
-/// How the ends of values are told.
-const ENDED: u8 = 0;
-const LENGTHS: u8 = 1;
 
 /// Bytes from which the packed size of a text column is guessed.
 const TEXT_SAMPLE_BYTES: usize = 8 << 10;
 
-impl Text {
-    fn whole(texts: &Texts) -> Offer<'_> {
-        let sample = &texts.bytes[..texts.total().min(TEXT_SAMPLE_BYTES)];
-        let estimate = packed_len(sample) * texts.total() / sample.len().max(1) + texts.len() / 4;
-        Offer::new(estimate, move |out| {
-            if memchr::memchr(0, &texts.bytes).is_some() {
-                out.push(LENGTHS);
-                let lengths: Vec<i64> =
-                    texts.iter().map(|text| i64::try_from(text.len()).unwrap_or(0)).collect();
-                put_integers(out, &lengths);
-                put_frame(out, &texts.bytes);
-            } else {
-                out.push(ENDED);
-                let mut joined = Vec::with_capacity(texts.total() + texts.len());
-                for text in texts.iter() {
-                    joined.extend_from_slice(text);
-                    joined.push(0);
-                }
-                put_frame(out, &joined);
-            }
-        })
-    }
-}
-
-impl Encoder for Text {
-    fn tag(&self) -> u8 {
-        8
-    }
-    fn offer<'a>(&self, _: &Values<'a>) -> Option<Offer<'a>> {
-        None // It is what every offer is measured against; see `best`.
-    }
-    fn decode(&self, input: &mut &[u8], count: usize, _: &Arc<Texts>) -> Read<Column> {
-        match take_u8(input)? {
-            ENDED => {
-                let joined = take_frame(input, COLUMN_BYTES_MAX)?;
-                let mut texts = Texts::default();
-                let mut rest = &joined[..];
-                while let Some(end) = memchr::memchr(0, rest) {
-                    texts.push(rest.get(..end).unwrap_or_default());
-                    rest = rest.get(end + 1..).unwrap_or_default();
-                }
-                done(rest)?;
-                Ok(Column::Texts(texts))
-            }
-            LENGTHS => {
-                let lengths = take_integers(input, count)?;
-                let bytes = take_frame(input, COLUMN_BYTES_MAX)?;
-                let mut ends = Vec::with_capacity(count);
-                let mut end = 0_usize;
-                for len in lengths {
-                    let len = usize::try_from(len).ok();
-                    end = len
-                        .and_then(|len| end.checked_add(len))
-                        .filter(|end| *end <= bytes.len())
-                        .ok_or(Damage("a text beyond its column"))?;
-                    ends.push(end);
-                }
-                if end != bytes.len() {
-                    return Err(Damage("text that belongs to no row"));
-                }
-                Ok(Column::Texts(Texts { bytes, ends }))
-            }
-            _ => Err(Damage("a text column of an unknown kind")),
-        }
-    }
-}
-
-/// The length of all, where they have one.
-fn common_width(texts: &Texts) -> Option<usize> {
-    let width = *texts.ends.first()?;
-    let even = texts.ends.iter().enumerate().all(|(n, end)| *end == (n + 1) * width);
-    even.then_some(width)
-}
-
-/// Up to 18 digits.
-fn digits(text: &[u8]) -> Option<i64> {
-    if text.is_empty() || text.len() > DIGITS_MAX {
-        return None;
-    }
-    text.iter().try_fold(0_i64, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
-}
-
-/// An integer that formats back to the same text.
-fn canonical_integer(text: &[u8]) -> Option<i64> {
-    let (digits_text, negative) = match text {
-        [b'-', rest @ ..] => (rest, true),
-        _ => (text, false),
-    };
-    match digits_text {
-        [b'0'] if !negative => Some(0),
-        [b'1'..=b'9', ..] if digits_text.len() <= DIGITS_MAX => {
-            digits(digits_text).map(|n| if negative { -n } else { n })
-        }
-        [b'1'..=b'9', ..] if digits_text.len() == DIGITS_MAX + 1 => {
-            std::str::from_utf8(text).ok()?.parse().ok()
-        }
-        _ => None,
-    }
-}
-
-/// A decimal of that scale, as the integer of its digits, where it formats back to the same text.
-fn fixed_decimal(text: &[u8], scale: usize) -> Option<i64> {
-    let (unsigned, negative) = match text {
-        [b'-', rest @ ..] => (rest, true),
-        _ => (text, false),
-    };
-    let point = unsigned.len().checked_sub(scale + 1)?;
-    let (whole, fraction) = (&unsigned[..point], &unsigned[point + 1..]);
-    let canonical = whole == b"0" || matches!(whole, [b'1'..=b'9', ..]);
-    if unsigned[point] != b'.' || !canonical || whole.len() + scale > DIGITS_MAX {
-        return None;
-    }
-    let n = digits(whole)? * 10_i64.pow(u32::try_from(scale).ok()?) + digits(fraction)?;
-    match (negative, n) {
-        (true, 0) => None,
-        (true, n) => Some(-n),
-        (false, n) => Some(n),
-    }
-}
-
-/// Digits of at least `width`, with zeros in front; after `-` where `negative`.
-fn put_decimal(out: &mut Vec<u8>, mut n: u64, negative: bool, width: usize) {
-    let mut digits = [b'0'; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (n % 10).to_le_bytes()[0];
-        n /= 10;
-        if n == 0 {
+fn text_estimate(values: &Values<'_>) -> usize {
+    let mut sample = Vec::with_capacity(TEXT_SAMPLE_BYTES);
+    let mut looked = 0;
+    for text in values.iter().take_while(|_| true) {
+        sample.extend_from_slice(text);
+        looked += 1;
+        if sample.len() >= TEXT_SAMPLE_BYTES {
             break;
         }
     }
-    if negative {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[start.min(digits.len() - width.min(digits.len()))..]);
+    packed_len(&sample) * values.len() / looked.max(1) + values.len() / 4
 }
 
-/// A digit's value, of one case only.
-fn nibble(digit: u8, upper: bool) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' if !upper => Some(digit - b'a' + 10),
-        b'A'..=b'F' if upper => Some(digit - b'A' + 10),
-        _ => None,
-    }
-}
-
-fn pack_hex(nibbles: impl Iterator<Item = u8>) -> Vec<u8> {
-    let mut packed = Vec::new();
-    let mut high = None;
-    for nibble in nibbles {
-        match high.take() {
-            None => high = Some(nibble << 4),
-            Some(high) => packed.push(high | nibble),
+impl Way<'_> {
+    fn tag(&self) -> u8 {
+        match self {
+            Self::Same => SAME,
+            Self::Ids => IDS,
+            Self::Numbers(spelling, _) => number_tag(*spelling),
+            Self::Digits(Digits::Plain(..)) => HEX,
+            Self::Digits(Digits::Uuid) => UUID,
+            Self::Prefixed(..) => PREFIXED,
+            Self::Text => TEXT,
+            Self::Given(_) => GIVEN,
+            Self::Differences(..) => DIFFERENCES,
+            Self::Copy(..) => COPY,
         }
     }
-    packed.extend(high);
-    packed
+
+    /// Writes tag and content; does it use the dictionary?
+    fn put(self, input: &Input<'_>, out: &mut Vec<u8>) -> bool {
+        let values = &input.values;
+        out.push(self.tag());
+        match self {
+            Self::Same => put_bytes(out, values.get(0)),
+            Self::Ids => {
+                let ids = (0..values.len()).filter_map(|n| values.number(n)).map(u64::from);
+                put_planes(out, &ids.collect::<Vec<_>>());
+                return true;
+            }
+            Self::Numbers(spelling, integers) => {
+                spelling.put(out);
+                integers.put(out);
+            }
+            Self::Digits(digits) => put_hex(values, digits, out),
+            Self::Prefixed(prefix, inner) => {
+                let whole = values.get(0);
+                put_bytes(out, whole.get(..prefix).unwrap_or_default());
+                let inner_input = Input { values: values.after(prefix), ..*input };
+                return inner.way.put(&inner_input, out);
+            }
+            Self::Text => put_texts(values, input.strength, out),
+            Self::Given(parent) => {
+                let misses = Misses::of(parent.ids, values.len(), |a, b| same(input, a, b));
+                put_parent(parent, out);
+                put_planes(out, &misses.flags);
+                return put_some(input, &misses.rows, out);
+            }
+            Self::Differences(parent, spelling, numbers) => {
+                out.push(number_tag(spelling));
+                spelling.put(out);
+                put_parent(parent, out);
+                let (firsts, others) = differences(parent.ids, &numbers);
+                put_integers(out, &firsts);
+                put_integers(out, &others);
+            }
+            Self::Copy(parent, odd) => {
+                put_parent(parent, out);
+                let mut flags = vec![0; values.len()];
+                for n in &odd {
+                    if let Some(flag) = flags.get_mut(*n as usize) {
+                        *flag = 1;
+                    }
+                }
+                put_planes(out, &flags);
+                return !odd.is_empty() && put_some(input, &odd, out);
+            }
+        }
+        false
+    }
 }
 
-fn unpack_hex(packed: &[u8], upper: bool) -> Vec<u8> {
-    let digits: &[u8; 16] = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
-    packed.iter().flat_map(|b| [digits[usize::from(b >> 4)], digits[usize::from(b & 15)]]).collect()
+fn number_tag(spelling: Spelling) -> u8 {
+    match spelling {
+        Spelling::Plain => INTEGERS,
+        Spelling::Width(_) => DIGITS,
+        Spelling::Scale(_) => DECIMALS,
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Writes the values of these rows as a column of their own.
+fn put_some(input: &Input<'_>, rows: &[u32], out: &mut Vec<u8>) -> bool {
+    let values = &input.values;
+    let numbers: Vec<u32> = rows.iter().filter_map(|row| values.number(*row as usize)).collect();
+    put_best(&Input { values: values.with_numbers(&numbers), parents: &[], ..*input }, out)
+}
 
-    fn check(values: &[&str], encoder: &dyn Encoder) {
-        let values: Vec<Vec<u8>> =
-            values.iter().chain(values).map(|v| v.as_bytes().to_vec()).collect();
-        let texts: Texts = values.iter().map(Vec::as_slice).collect();
-        let offer = encoder.offer(&Values { texts: &texts, ids: None });
-        let mut out = Vec::new();
-        (offer.unwrap_or_else(|| panic!("no offer for {values:?}")).write)(&mut out);
-        let column = encoder.decode(&mut &out[..], texts.len(), &Arc::default()).unwrap();
-        let back: Vec<&[u8]> = (0..texts.len()).filter_map(|n| column.get(n)).collect();
-        assert_eq!(back, values);
-    }
-
-    #[test]
-    fn encoders_take_what_they_are_for() {
-        check(&["x", "x"], &Same);
-        check(&["1", "-2", "0", "9223372036854775807", "-9223372036854775808"], &Integers);
-        check(&["007", "000", "999"], &Digits);
-        check(&["1.50", "-0.01", "0.00", "123.45"], &Decimals);
-        check(&["deadbeef", "00000000", "12345678"], &Hex);
-        check(&["DEADBEEF1", "000000000"], &Hex);
-        check(&["550e8400-e29b-41d4-a716-446655440000"], &Uuid);
-        check(&["req-12", "req-ab", "req-"], &Prefixed);
-    }
-
-    #[test]
-    fn encoders_leave_what_would_not_come_back() {
-        let refuse = |values: &[&str], encoder: &dyn Encoder| {
-            let texts: Texts = values.iter().map(|v| v.as_bytes()).collect();
-            assert!(encoder.offer(&Values { texts: &texts, ids: None }).is_none(), "{values:?}");
-        };
-        for odd in ["", "-", "-0", "+1", "01", "9223372036854775808", "1 ", "１"] {
-            refuse(&["1", odd], &Integers);
+fn put_texts(values: &Values<'_>, strength: Strength, out: &mut Vec<u8>) {
+    let total = values.total();
+    if values.iter().any(|text| memchr::memchr(0, text).is_some()) {
+        out.push(LENGTHS);
+        let length = |text: &[u8]| i64::try_from(text.len()).unwrap_or(0);
+        put_integers(out, &values.iter().map(length).collect::<Vec<_>>());
+        let mut joined = Vec::with_capacity(total);
+        values.iter().for_each(|text| joined.extend_from_slice(text));
+        put_text(out, &joined, strength);
+    } else {
+        out.push(ENDED);
+        let mut joined = Vec::with_capacity(total + values.len());
+        for text in values.iter() {
+            joined.extend_from_slice(text);
+            joined.push(0);
         }
-        for odd in ["", ".5", "1.", "01.5", "1.55", "-0.0", "1e.5", "12345678901234567890.1"] {
-            refuse(&["1.5", odd], &Decimals);
-        }
-        refuse(&["deadbeef", "DEADBEEF"], &Hex);
-        refuse(&["deadbeef", "dead"], &Hex);
-        refuse(&["12", "123"], &Digits);
-        refuse(&["550E8400-e29b-41d4-a716-446655440000"], &Uuid);
+        put_text(out, &joined, strength);
     }
 }

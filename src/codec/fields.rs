@@ -10,11 +10,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::column::{Column, Plan, Pool, take_column, take_dictionary};
+use super::Strength;
+use super::column::{Column, take_column, take_dictionary};
 use super::pack::{
     Damage, Read, done, put_bytes, put_frame, put_len, put_planes, take_frame, take_len,
     take_planes, take_str, take_u8,
 };
+use super::pool::{Plan, Pool};
 use super::record::{read_fields, read_value, write_fields, write_value};
 use super::template::Filed;
 use super::texts::Texts;
@@ -190,7 +192,7 @@ impl<'a> Shapes<'a> {
         if shape == LOOSE {
             self.text.clear();
             write_fields(&record.fields, &mut self.text);
-            self.loose.chunk(chunk).push(&self.text);
+            self.loose.push(chunk, &self.text);
             return;
         }
         let entries = self.lists.get(shape as usize).map_or(&[][..], Vec::as_slice);
@@ -199,7 +201,7 @@ impl<'a> Shapes<'a> {
                 && let Some(pool) = self.pools.get_mut(pool as usize)
             {
                 put_text(&field.value, &mut self.text);
-                pool.chunk(chunk).push(&self.text);
+                pool.push(chunk, &self.text);
             }
         }
     }
@@ -364,11 +366,11 @@ impl<'a> Shapes<'a> {
     }
 
     /// Looks for what the values of each column have in common.
-    pub(super) fn plan(&self) -> Planned<'_> {
+    pub(super) fn plan(&self, strength: Strength) -> Planned<'_> {
         Planned {
             shapes: self,
-            loose: Plan::new(&self.loose),
-            plans: self.pools.iter().map(Plan::new).collect(),
+            loose: Plan::new(&self.loose, strength),
+            plans: self.pools.iter().map(|pool| Plan::new(pool, strength)).collect(),
         }
     }
 
@@ -433,9 +435,9 @@ impl Planned<'_> {
     pub(super) fn put_chunk(&mut self, chunk: usize, out: &mut Vec<u8>) {
         let rows = self.shapes.rows.get(chunk).map_or(&[][..], Vec::as_slice);
         put_planes(out, &rows.iter().map(|shape| u64::from(*shape)).collect::<Vec<_>>());
-        self.loose.put_column(chunk, out);
+        self.loose.put_column(chunk, &[], out);
         for plan in &mut self.plans {
-            plan.put_column(chunk, out);
+            plan.put_column(chunk, &[], out);
         }
     }
 
@@ -604,8 +606,9 @@ impl ChunkFields {
                 names.insert(self.shared.names.get(entry.name as usize).cloned().ok_or(missing)?);
             }
         }
+        let mut room = Vec::new();
         for n in 0..self.rows.iter().filter(|s| **s == LOOSE).count() {
-            let fields = read_fields(&mut self.loose.get(n).ok_or(missing)?)?;
+            let fields = read_fields(&mut self.loose.text(n, &mut room).ok_or(missing)?)?;
             names.extend(fields.into_iter().map(|field| field.name));
         }
         Ok(names)
@@ -642,9 +645,11 @@ impl ChunkFields {
             .and_then(|first| self.places.get(*first..))
             .unwrap_or_default()
             .iter();
+        let mut room = Vec::new();
         let mut place = || places.next().map(|place| *place as usize);
         if shape == LOOSE {
-            let mut input = place().and_then(|place| self.loose.get(place)).ok_or(missing)?;
+            let text = place().and_then(|place| self.loose.text(place, &mut room));
+            let mut input = text.ok_or(missing)?;
             let fields = read_fields(&mut input)?;
             return done(input).map(|()| fields);
         }
@@ -655,7 +660,8 @@ impl ChunkFields {
                 Source::Nowhere => Some(&[][..]),
                 Source::Slot(place, n) => slot(place, n as usize),
                 Source::Pool(pool) => place().and_then(|place| {
-                    self.columns.get(pool as usize).and_then(|column| column.get(place))
+                    let column = self.columns.get(pool as usize);
+                    column.and_then(|column| column.text(place, &mut room))
                 }),
             };
             let name = self.shared.names.get(entry.name as usize).cloned().ok_or(missing)?;

@@ -1,7 +1,7 @@
 //! Lists of integers as offsets or differences, in byte planes.
 //!
 //! Stands below the columns: ids, times and codes are such lists themselves, texts that are
-//! numbers become some (`encoders`).
+//! numbers become some (`numbers`).
 
 use super::pack::{
     Damage, Read, put_planes, put_signed, put_varint, take_planes, take_signed, take_u8,
@@ -12,33 +12,76 @@ use super::pack::{
 const OFFSETS: u8 = 0;
 const DELTAS: u8 = 1;
 
-/// Integers, exact whatever they are: kind, smallest, unit (all distances are multiples of it),
-/// then planes of offsets, or of zigzagged differences of offsets.
-pub(super) fn put_integers(out: &mut Vec<u8>, numbers: &[i64]) {
-    let base = numbers.iter().copied().min().unwrap_or(0);
-    let offset = |n: i64| n.wrapping_sub(base).cast_unsigned();
-    let mut unit = 0;
-    for n in numbers {
-        unit = gcd(offset(*n), unit);
-        if unit == 1 {
-            break;
+/// Integers, exact whatever they are, ready to be written: kind, smallest, unit (all distances
+/// are multiples of it), largest, then planes of offsets, or of zigzagged differences of offsets.
+#[derive(Debug)]
+pub(super) struct Integers {
+    kind: u8,
+    base: i64,
+    unit: u64,
+    /// In units.
+    offsets: Vec<u64>,
+    most: u64,
+    bits: u64,
+}
+
+impl Integers {
+    /// Looks for what they have in common.
+    pub(super) fn of(numbers: &[i64]) -> Self {
+        let base = numbers.iter().copied().min().unwrap_or(0);
+        let mut unit = 0;
+        let mut offsets: Vec<u64> =
+            numbers.iter().map(|n| n.wrapping_sub(base).cast_unsigned()).collect();
+        for n in &offsets {
+            if unit == 1 {
+                break;
+            }
+            unit = gcd(*n, unit);
         }
-    }
-    let unit = unit.max(1);
-    let mut offsets: Vec<u64> = numbers.iter().map(|n| offset(*n) / unit).collect();
-    let (plain, deltas) = integer_bits(&offsets);
-    out.push(if deltas < plain { DELTAS } else { OFFSETS });
-    put_signed(out, base);
-    put_varint(out, unit);
-    if deltas < plain {
-        let mut last = 0_u64;
-        for n in &mut offsets {
-            let delta = n.wrapping_sub(last);
+        let unit = unit.max(1);
+        if unit > 1 {
+            for n in &mut offsets {
+                *n /= unit;
+            }
+        }
+        let width = |n: u64| u64::from(64 - n.leading_zeros());
+        let (mut most, mut deltas, mut last) = (0, 0, 0_u64);
+        for n in &offsets {
+            most = most.max(*n);
+            deltas += width(zigzag(n.wrapping_sub(last).cast_signed()));
             last = *n;
-            *n = zigzag(delta.cast_signed());
         }
+        let plain = width(most) * offsets.len() as u64;
+        let kind = if deltas < plain { DELTAS } else { OFFSETS };
+        Self { kind, base, unit, offsets, most, bits: plain.min(deltas) }
     }
-    put_planes(out, &offsets);
+
+    /// Bytes that they will need, about.
+    pub(super) fn estimate(&self) -> usize {
+        usize::try_from(self.bits / 8).unwrap_or(usize::MAX) + 8
+    }
+
+    /// Writes them.
+    pub(super) fn put(mut self, out: &mut Vec<u8>) {
+        out.push(self.kind);
+        put_signed(out, self.base);
+        put_varint(out, self.unit);
+        put_varint(out, self.most);
+        if self.kind == DELTAS {
+            let mut last = 0_u64;
+            for n in &mut self.offsets {
+                let delta = n.wrapping_sub(last);
+                last = *n;
+                *n = zigzag(delta.cast_signed());
+            }
+        }
+        put_planes(out, &self.offsets);
+    }
+}
+
+/// Writes integers.
+pub(super) fn put_integers(out: &mut Vec<u8>, numbers: &[i64]) {
+    Integers::of(numbers).put(out);
 }
 
 /// `count` integers from what [`put_integers`] wrote.
@@ -46,6 +89,7 @@ pub(super) fn take_integers(input: &mut &[u8], count: usize) -> Read<Vec<i64>> {
     let kind = take_u8(input)?;
     let base = take_signed(input)?;
     let unit = take_varint(input)?;
+    let most = take_varint(input)?;
     let mut offsets = take_planes(input, count)?;
     match kind {
         OFFSETS => {}
@@ -58,6 +102,9 @@ pub(super) fn take_integers(input: &mut &[u8], count: usize) -> Read<Vec<i64>> {
         }
         _ => return Err(Damage("integers of an unknown kind")),
     }
+    if offsets.iter().any(|n| *n > most) {
+        return Err(Damage("an integer beyond the largest"));
+    }
     let restore = |n: u64| base.wrapping_add(n.wrapping_mul(unit).cast_signed());
     Ok(offsets.into_iter().map(restore).collect())
 }
@@ -67,27 +114,6 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
         (a, b) = (b, a % b);
     }
     a
-}
-
-/// Bits that offsets and their differences need, about.
-fn integer_bits(offsets: &[u64]) -> (u64, u64) {
-    let width = |n: u64| u64::from(64 - n.leading_zeros());
-    let most = offsets.iter().copied().max().unwrap_or(0);
-    let mut deltas = 0;
-    let mut last = 0_u64;
-    for n in offsets {
-        deltas += width(zigzag(n.wrapping_sub(last).cast_signed()));
-        last = *n;
-    }
-    (width(most) * offsets.len() as u64, deltas)
-}
-
-/// Bytes that [`put_integers`] will need, about.
-pub(super) fn integers_estimate(numbers: &[i64]) -> usize {
-    let base = numbers.iter().copied().min().unwrap_or(0);
-    let offsets: Vec<u64> = numbers.iter().map(|n| n.wrapping_sub(base).cast_unsigned()).collect();
-    let (plain, deltas) = integer_bits(&offsets);
-    usize::try_from(plain.min(deltas) / 8).unwrap_or(usize::MAX) + 8
 }
 
 #[cfg(test)]
@@ -102,6 +128,11 @@ mod tests {
             let mut out = Vec::new();
             put_integers(&mut out, &numbers);
             prop_assert_eq!(take_integers(&mut &out[..], numbers.len()), Ok(numbers));
+        }
+
+        #[test]
+        fn garbage_is_damage_never_a_panic(bytes: Vec<u8>, count in 0_usize..100) {
+            drop(take_integers(&mut &bytes[..], count));
         }
     }
 }

@@ -7,9 +7,13 @@ mod directory;
 mod encoders;
 mod fields;
 pub mod filter;
+mod hex;
 mod integers;
 mod merge;
+mod numbers;
 mod pack;
+mod pool;
+mod predict;
 mod rebuild;
 pub mod record;
 mod rows;
@@ -36,6 +40,15 @@ use crate::base::value::{Field, Value};
 use ask::{Asked, By, Groups, Watch};
 
 pub use set::RowSet;
+
+/// How much time may be spent on making columns small. The format is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    /// As little as possible: records are sealed.
+    Quick,
+    /// The best few ways to write a column are tried: segments are merged.
+    Strong,
+}
 
 /// What is known of a chunk without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +82,18 @@ pub struct Encoded {
 ///
 /// A chunk has at most [`crate::base::limits::CHUNK_ROWS_MAX`] rows; empty ones are left out.
 pub fn encode(chunks: &[&[Arc<Record>]]) -> Encoded {
-    body::encode(chunks, false)
+    body::encode(chunks, false, Strength::Quick)
+}
+
+/// The same, smaller, with more time.
+pub fn encode_strong(chunks: &[&[Arc<Record>]]) -> Encoded {
+    body::encode(chunks, false, Strength::Strong)
 }
 
 /// The same in the simplest way, large: texts are kept whole, and fields as bytes. For records
 /// that [`encode`] cannot take, which would be a fault of its own, and must not cost them.
 pub fn encode_whole(chunks: &[&[Arc<Record>]]) -> Encoded {
-    body::encode(chunks, true)
+    body::encode(chunks, true, Strength::Quick)
 }
 
 /// Reads what [`encode`] wrote.

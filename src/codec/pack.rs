@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use super::Strength;
 use crate::base::error::Error;
 use crate::base::limits::PACK_FRAME_BYTES_MAX;
 
@@ -22,8 +23,10 @@ impl Damage {
 /// What reading answers.
 pub(super) type Read<T> = Result<T, Damage>;
 
-/// zstd level: quick when sealing; merging may take more (engine.md 3.5).
+/// zstd levels: of numbers always, as more brings hardly any byte there; of texts where there is
+/// time (engine.md 3.5).
 const LEVEL: i32 = 3;
+const TEXT_LEVEL: i32 = 19;
 
 /// Shorter than this, a zstd frame's own header eats what it saves.
 const ZSTD_BYTES_MIN: usize = 48;
@@ -146,9 +149,11 @@ pub(super) fn checksum(bytes: &[u8]) -> u32 {
 }
 
 thread_local! {
-    /// One context a thread: making one costs more than packing a small column.
+    /// One context a thread and level: making one costs more than packing a small column.
     static PACKER: RefCell<Option<zstd::bulk::Compressor<'static>>> =
         RefCell::new(zstd::bulk::Compressor::new(LEVEL).ok());
+    static TEXT_PACKER: RefCell<Option<zstd::bulk::Compressor<'static>>> =
+        RefCell::new(zstd::bulk::Compressor::new(TEXT_LEVEL).ok());
     static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
         RefCell::new(zstd::bulk::Decompressor::new().ok());
 }
@@ -156,26 +161,36 @@ thread_local! {
 /// Bytes of a column as a frame: total length, then pieces of up to [`PACK_FRAME_BYTES_MAX`]
 /// each, packed where that is smaller. The same bytes and level always give the same frame.
 pub(super) fn put_frame(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_pieces(out, bytes, COLUMN_ZSTD_BYTES_MIN);
+    put_pieces(out, bytes, |piece| pack_column(piece, Strength::Quick));
+}
+
+/// The same of texts, which pack better where there is time.
+pub(super) fn put_text(out: &mut Vec<u8>, bytes: &[u8], strength: Strength) {
+    put_pieces(out, bytes, |piece| pack_column(piece, strength));
+}
+
+/// The same of bytes that do not pack.
+pub(super) fn put_stored(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_pieces(out, bytes, |_| None);
 }
 
 /// A whole section as a frame.
 pub(super) fn pack_section(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    put_pieces(&mut out, bytes, ZSTD_BYTES_MIN);
+    put_pieces(&mut out, bytes, |piece| pack(piece, Strength::Quick));
     out
 }
 
 /// About how many bytes these take in a packed section.
 pub(super) fn packed_len(bytes: &[u8]) -> usize {
     let piece = bytes.get(..PACK_FRAME_BYTES_MAX).unwrap_or(bytes);
-    pack(piece).map_or(piece.len(), |packed| packed.len())
+    pack(piece, Strength::Quick).map_or(piece.len(), |packed| packed.len())
 }
 
-fn put_pieces(out: &mut Vec<u8>, bytes: &[u8], least: usize) {
+fn put_pieces(out: &mut Vec<u8>, bytes: &[u8], pack: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     put_len(out, bytes.len());
     for piece in bytes.chunks(PACK_FRAME_BYTES_MAX) {
-        if let Some(packed) = Some(piece).filter(|piece| piece.len() >= least).and_then(pack) {
+        if let Some(packed) = pack(piece) {
             out.push(ZSTD);
             put_bytes(out, &packed);
         } else {
@@ -185,12 +200,20 @@ fn put_pieces(out: &mut Vec<u8>, bytes: &[u8], least: usize) {
     }
 }
 
+fn pack_column(piece: &[u8], strength: Strength) -> Option<Vec<u8>> {
+    if piece.len() < COLUMN_ZSTD_BYTES_MIN { None } else { pack(piece, strength) }
+}
+
 /// `None` where packing does not make it smaller.
-fn pack(piece: &[u8]) -> Option<Vec<u8>> {
+fn pack(piece: &[u8], strength: Strength) -> Option<Vec<u8>> {
     if piece.len() < ZSTD_BYTES_MIN {
         return None;
     }
-    PACKER
+    let packer = match strength {
+        Strength::Quick => &PACKER,
+        Strength::Strong => &TEXT_PACKER,
+    };
+    packer
         .with_borrow_mut(|packer| packer.as_mut()?.compress(piece).ok())
         .filter(|p| p.len() < piece.len())
 }
@@ -217,36 +240,34 @@ pub(super) fn take_frame(input: &mut &[u8], max: usize) -> Read<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Numbers as byte planes: the width of the largest in bytes, then all lowest bytes, all second
-/// ones, …, as one frame. Planes that hardly change cost hardly anything once packed.
+/// Numbers as byte planes: the width of the largest in bytes, then a frame of all lowest bytes,
+/// one of all second ones, … Planes that hardly change cost hardly anything once packed.
 pub(super) fn put_planes(out: &mut Vec<u8>, numbers: &[u64]) {
-    let most = numbers.iter().copied().max().unwrap_or(0);
+    let most = numbers.iter().fold(0, |all, n| all | n);
     let width = (0_u8..8).find(|w| most >> (8 * w) == 0).unwrap_or(8);
     out.push(width);
-    let mut planes = Vec::with_capacity(numbers.len() * usize::from(width));
+    let mut bytes = Vec::with_capacity(numbers.len());
     for plane in 0..width {
-        planes.extend(numbers.iter().map(|n| (n >> (8 * plane)).to_le_bytes()[0]));
+        bytes.clear();
+        bytes.extend(numbers.iter().map(|n| (n >> (8 * plane)).to_le_bytes()[0]));
+        put_frame(out, &bytes);
     }
-    put_frame(out, &planes);
 }
 
 /// `count` numbers from their planes.
 pub(super) fn take_planes(input: &mut &[u8], count: usize) -> Read<Vec<u64>> {
-    let width = usize::from(take_u8(input)?);
+    let width = take_u8(input)?;
     if width > 8 {
         return Err(Damage("numbers wider than 8 bytes"));
     }
-    let want = count.checked_mul(width).ok_or(Damage("too many numbers"))?;
-    let planes = take_frame(input, want)?;
-    if planes.len() != want {
-        return Err(Damage("planes of the wrong length"));
-    }
     let mut numbers = vec![0_u64; count];
-    if count > 0 {
-        for (plane, bytes) in planes.chunks_exact(count).enumerate() {
-            for (n, byte) in numbers.iter_mut().zip(bytes) {
-                *n |= u64::from(*byte) << (8 * plane);
-            }
+    for plane in 0..width {
+        let bytes = take_frame(input, count)?;
+        if bytes.len() != count {
+            return Err(Damage("planes of the wrong length"));
+        }
+        for (n, byte) in numbers.iter_mut().zip(bytes) {
+            *n |= u64::from(byte) << (8 * plane);
         }
     }
     Ok(numbers)

@@ -248,9 +248,10 @@ impl Rebuilt {
                 Piece::Slot(pool) | Piece::Keyed(pool, _) => {
                     match cursors.get_mut(*pool as usize).ok_or(short)? {
                         Cursor::Texts(column, next) => {
-                            let text = column.get(*next).ok_or(short)?;
+                            if !column.write(*next, self.texts.open()) {
+                                return Err(short);
+                            }
                             *next += 1;
-                            self.texts.open().extend_from_slice(text);
                         }
                         Cursor::Stamps(format, values) => {
                             let value = values.next().ok_or(short)?.wrapping_add(format.at(time.0));

@@ -27,21 +27,22 @@ struct Named<T: ?Sized> {
 impl<T: ?Sized> Named<T> {
     /// From a column, and which rows have a value.
     fn new(column: &Column, present: &[bool], read: fn(&[u8]) -> Read<Arc<T>>) -> Read<Self> {
-        let mut entries: HashMap<&[u8], u32, foldhash::fast::RandomState> = HashMap::default();
+        let mut entries: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState> = HashMap::default();
         let mut named = Self { rows: Vec::with_capacity(present.len()), values: Vec::new() };
+        let mut room = Vec::new();
         let mut next = 0;
         for present in present {
             if !present {
                 named.rows.push(0);
                 continue;
             }
-            let text = column.get(next).ok_or(Damage("a column that is too short"))?;
+            let text = column.text(next, &mut room).ok_or(Damage("a column that is too short"))?;
             next += 1;
             let known = entries.get(text).copied();
             let entry = known.unwrap_or(u32::try_from(entries.len() + 1).unwrap_or(u32::MAX));
             if known.is_none() {
                 named.values.push(read(text)?);
-                entries.insert(text, entry);
+                entries.insert(text.into(), entry);
             }
             named.rows.push(entry);
         }

@@ -10,10 +10,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::column::{Plan, Pool};
+use super::Strength;
 use super::directory::put_columns;
 use super::integers::put_integers;
 use super::pack::{put_bytes, put_frame, put_len, put_planes, put_varint};
+use super::pool::{Plan, Pool};
 use super::texts::Texts;
 use super::words::Words;
 use crate::base::limits::{POOLS_MAX, TEMPLATE_BYTES_MAX, TEMPLATES_MAX};
@@ -422,7 +423,7 @@ impl<'a> Filed<'a> {
         for (n, pool) in slots.enumerate() {
             let text = row.slot(n, &self.slots).unwrap_or_default();
             match &mut self.pools[pool as usize] {
-                Values::Texts(pool) => pool.chunk(chunk).push(text),
+                Values::Texts(pool) => pool.push(chunk, text),
                 Values::Stamps(format, chunks) => {
                     if chunks.len() <= chunk {
                         chunks.resize_with(chunk + 1, Vec::new);
@@ -449,11 +450,11 @@ impl<'a> Filed<'a> {
     }
 
     /// Looks for what the values of each pool have in common.
-    pub(super) fn plan(&self) -> Planned<'_> {
+    pub(super) fn plan(&self, strength: Strength) -> Planned<'_> {
         let pools = self.pools.iter();
         let plans = pools
             .map(|values| match values {
-                Values::Texts(pool) => Some(Plan::new(pool)),
+                Values::Texts(pool) => Some(Plan::new(pool, strength)),
                 Values::Stamps(..) => None,
             })
             .collect();
@@ -538,7 +539,7 @@ impl Planned<'_> {
                         put_integers(&mut column, values);
                     }
                 }
-                (Values::Texts(_), Some(plan)) => plan.put_column(chunk, &mut column),
+                (Values::Texts(_), Some(plan)) => plan.put_column(chunk, &[], &mut column),
                 (Values::Texts(_), None) => {}
             }
             if !column.is_empty() {

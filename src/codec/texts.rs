@@ -57,6 +57,17 @@ impl Texts {
         })
     }
 
+    /// All of them from one on to before another, as a column takes them.
+    pub(super) fn values(&self, from: usize, to: usize) -> Values<'_> {
+        let to = to.min(self.len());
+        Values { texts: self, picks: Picks::Run(from.min(to), to), skip: 0 }
+    }
+
+    /// The ones of these numbers.
+    pub(super) fn picked<'a>(&'a self, numbers: &'a [u32]) -> Values<'a> {
+        Values { texts: self, picks: Picks::These(numbers), skip: 0 }
+    }
+
     /// Bytes in memory.
     pub(super) fn weight(&self) -> usize {
         self.bytes.len() + self.ends.len() * size_of::<usize>()
@@ -68,5 +79,77 @@ impl<'a> FromIterator<&'a [u8]> for Texts {
         let mut all = Self::default();
         texts.into_iter().for_each(|text| all.push(text));
         all
+    }
+}
+
+/// Some of the texts in some order, less what all of them begin with: what a column is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Values<'a> {
+    texts: &'a Texts,
+    picks: Picks<'a>,
+    /// Bytes left out at the front of each.
+    skip: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Picks<'a> {
+    Run(usize, usize),
+    These(&'a [u32]),
+}
+
+impl<'a> Values<'a> {
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        match self.picks {
+            Picks::Run(from, to) => to - from,
+            Picks::These(numbers) => numbers.len(),
+        }
+    }
+
+    /// One of them; empty beyond the last.
+    pub(super) fn get(&self, n: usize) -> &'a [u8] {
+        let number = match self.picks {
+            Picks::Run(from, _) => Some(from + n),
+            Picks::These(numbers) => numbers.get(n).map(|number| *number as usize),
+        };
+        let text = number.and_then(|number| self.texts.get(number)).unwrap_or_default();
+        text.get(self.skip..).unwrap_or_default()
+    }
+
+    /// In their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let values = *self;
+        (0..values.len()).map(move |n| values.get(n))
+    }
+
+    /// The same less so many more bytes at the front of each.
+    pub(super) fn after(mut self, bytes: usize) -> Self {
+        self.skip += bytes;
+        self
+    }
+
+    /// All their bytes.
+    pub(super) fn total(&self) -> usize {
+        match self.picks {
+            Picks::Run(from, to) => {
+                let skipped = self.skip * (to - from);
+                (self.texts.start(to) - self.texts.start(from)).saturating_sub(skipped)
+            }
+            Picks::These(_) => self.iter().map(<[u8]>::len).sum(),
+        }
+    }
+
+    /// Their numbers among the texts.
+    pub(super) fn number(&self, n: usize) -> Option<u32> {
+        match self.picks {
+            Picks::Run(from, to) => u32::try_from(from + n).ok().filter(|_| from + n < to),
+            Picks::These(numbers) => numbers.get(n).copied(),
+        }
+    }
+
+    /// The same texts, of other numbers.
+    pub(super) fn with_numbers(mut self, numbers: &'a [u32]) -> Self {
+        self.picks = Picks::These(numbers);
+        self
     }
 }

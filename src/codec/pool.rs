@@ -1,0 +1,196 @@
+//! All values of one place in a segment (a template's slot, a field's key, the hosts), as they
+//! come, and the dictionary that is made of them on the way.
+//!
+//! The dictionary is segment-wide, the columns are cut at the chunks. A pool whose values are
+//! mostly new keeps them as texts instead. [`Plan`] is the pool with what was found out about all of
+//! it, ready to be written by `encoders`.
+
+use std::hash::{BuildHasher, Hasher};
+
+use hashbrown::HashTable;
+
+use super::Strength;
+use super::encoders::{Entries, Facts, Input, put_best};
+use super::pack::put_varint;
+use super::predict::Parent;
+use super::texts::{Texts, Values};
+use crate::base::limits::DICTIONARY_ENTRIES_MAX;
+
+/// Values looked at before a dictionary of mostly different ones is given up.
+const DICTIONARY_SAMPLE: usize = 4_096;
+
+/// A dictionary pays where values come again: at most this many of a hundred may be new.
+const DICTIONARY_NEW_PERCENT_MAX: usize = 70;
+
+/// So few values are not judged.
+const FEW: usize = 8;
+
+/// All values of one place in a segment, chunk by chunk.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    /// The different ones as they first came; all of them where there is no dictionary.
+    texts: Texts,
+    /// For each value its entry; nothing where there is no dictionary.
+    ids: Vec<u32>,
+    index: Index,
+    /// Was the dictionary given up?
+    plain: bool,
+    /// Each chunk that has values here, and the first of them.
+    cuts: Vec<(usize, usize)>,
+}
+
+impl Pool {
+    /// Adds a value of a chunk; chunks come in their order.
+    pub(super) fn push(&mut self, chunk: usize, text: &[u8]) {
+        if self.cuts.last().is_none_or(|(last, _)| *last < chunk) {
+            self.cuts.push((chunk, self.len()));
+        }
+        if self.plain {
+            self.texts.push(text);
+            return;
+        }
+        let id = match self.ids.last() {
+            Some(last) if self.texts.get(*last as usize) == Some(text) => *last,
+            _ => self.index.entry(&mut self.texts, text),
+        };
+        self.ids.push(id);
+        let looks = self.ids.len().is_multiple_of(DICTIONARY_SAMPLE);
+        if looks && self.is_mostly_new() || self.texts.len() > DICTIONARY_ENTRIES_MAX {
+            self.give_up();
+        }
+    }
+
+    fn is_mostly_new(&self) -> bool {
+        self.texts.len() * 100 > self.ids.len() * DICTIONARY_NEW_PERCENT_MAX
+    }
+
+    fn give_up(&mut self) {
+        let ids = std::mem::take(&mut self.ids);
+        let entries = std::mem::take(&mut self.texts);
+        self.texts = ids.iter().filter_map(|id| entries.get(*id as usize)).collect();
+        self.index = Index::default();
+        self.plain = true;
+    }
+
+    /// Values of all chunks.
+    pub(super) fn len(&self) -> usize {
+        if self.plain { self.texts.len() } else { self.ids.len() }
+    }
+
+    /// Where the values of a chunk are among all.
+    fn range(&self, chunk: usize) -> Option<(usize, usize)> {
+        let at = self.cuts.binary_search_by_key(&chunk, |(chunk, _)| *chunk).ok()?;
+        let end = self.cuts.get(at + 1).map_or(self.len(), |(_, first)| *first);
+        self.cuts.get(at).map(|(_, first)| (*first, end))
+    }
+
+    /// The values of a chunk, where there are any.
+    pub(super) fn values(&self, chunk: usize) -> Option<Values<'_>> {
+        let (from, to) = self.range(chunk)?;
+        if self.plain {
+            return Some(self.texts.values(from, to));
+        }
+        self.ids.get(from..to).map(|ids| self.texts.picked(ids))
+    }
+}
+
+/// Which entry a text has: hashes and numbers, the texts themselves are the dictionary's.
+#[derive(Debug, Default)]
+struct Index {
+    table: HashTable<(u32, u32)>,
+    hasher: foldhash::fast::RandomState,
+}
+
+impl Index {
+    /// The entry of a text, a new one where it has none.
+    fn entry(&mut self, entries: &mut Texts, text: &[u8]) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(text);
+        let hash = hasher.finish();
+        let [a, b, c, d, ..] = hash.to_le_bytes();
+        let short = u32::from_le_bytes([a, b, c, d]);
+        let is =
+            |entry: &(u32, u32)| entry.0 == short && entries.get(entry.1 as usize) == Some(text);
+        let hash = spread(short);
+        if let Some((_, id)) = self.table.find(hash, is) {
+            return *id;
+        }
+        let id = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        entries.push(text);
+        self.table.insert_unique(hash, (short, id), |entry| spread(entry.0));
+        id
+    }
+}
+
+/// The table takes its place from the low bits and a tag from the high ones.
+fn spread(short: u32) -> u64 {
+    u64::from(short) << 32 | u64::from(short)
+}
+
+/// A pool with what was found out about all of it.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pool: &'a Pool,
+    strength: Strength,
+    /// Of the dictionary's entries.
+    facts: Facts,
+    /// Is the dictionary worth keeping, and did a column use it?
+    kept: bool,
+    used: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// Looks at each different value once.
+    pub(super) fn new(pool: &'a Pool, strength: Strength) -> Self {
+        let few = pool.ids.len() <= FEW;
+        let kept = !pool.plain && (few || !pool.is_mostly_new());
+        let facts = if pool.plain {
+            Facts::default()
+        } else {
+            Facts::of(&pool.texts.values(0, pool.texts.len()))
+        };
+        Self { pool, strength, facts, kept, used: false }
+    }
+
+    /// The different values of a chunk where there is a dictionary, all of them where not.
+    pub(super) fn for_each_distinct(&self, chunk: usize, mut visit: impl FnMut(&[u8])) {
+        let Some(values) = self.pool.values(chunk) else { return };
+        if self.pool.plain {
+            values.iter().for_each(visit);
+            return;
+        }
+        let mut seen = vec![false; self.pool.texts.len()];
+        for n in 0..values.len() {
+            let seen = values.number(n).and_then(|number| seen.get_mut(number as usize));
+            if seen.is_some_and(|seen| !std::mem::replace(seen, true)) {
+                visit(values.get(n));
+            }
+        }
+    }
+
+    /// Writes a chunk's column; nothing where the chunk has no value here. `parents` are what
+    /// stands beside its values.
+    pub(super) fn put_column(&mut self, chunk: usize, parents: &[Parent<'_>], out: &mut Vec<u8>) {
+        let Some(values) = self.pool.values(chunk) else { return };
+        let entries = (!self.pool.plain).then(|| Entries {
+            facts: &self.facts,
+            of: self.pool.texts.len(),
+            cost: self.pool.texts.total() / 2 + self.pool.texts.len(),
+            uses: self.pool.ids.len(),
+            kept: self.kept,
+        });
+        let input = Input { values, entries, parents, strength: self.strength };
+        self.used |= put_best(&input, out);
+    }
+
+    /// Writes the dictionary, after all columns; an empty one where no column uses it.
+    pub(super) fn put_dictionary(&self, out: &mut Vec<u8>) {
+        let entries = if self.used { self.pool.texts.len() } else { 0 };
+        put_varint(out, entries as u64);
+        if entries > 0 {
+            let values = self.pool.texts.values(0, entries);
+            let input = Input { values, entries: None, parents: &[], strength: self.strength };
+            put_best(&input, out);
+        }
+    }
+}
