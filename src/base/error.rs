@@ -115,6 +115,17 @@ impl Error {
         Self::Corrupt { place: place.into(), what: what.into() }
     }
 
+    /// Does it say that a file is not what was written? A machine that has no descriptors left, or a
+    /// disk that fails just now, says nothing of the file.
+    pub fn is_damage(&self) -> bool {
+        use io::ErrorKind::{NotFound, UnexpectedEof};
+        match self {
+            Self::Corrupt { .. } | Self::Version { .. } => true,
+            Self::Io { source, .. } => matches!(source.kind(), NotFound | UnexpectedEof),
+            _ => false,
+        }
+    }
+
     /// Is it the disk that has no room (ENOSPC, EDQUOT), or may a file not grow (EFBIG)?
     pub fn is_disk_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

@@ -97,7 +97,7 @@ pub fn encode_whole(chunks: &[&[Arc<Record>]]) -> Encoded {
 }
 
 /// Reads what [`encode`] wrote.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Body(Arc<body::Open>);
 
 impl Body {

@@ -207,6 +207,39 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// Asks what of a snapshot can be read. Damage costs what is damaged, and is said: where it is met,
+/// the question is asked again without the chunk, which is known to be damaged by then.
+fn whole<T>(
+    snapshot: &Snapshot,
+    range: TimeRange,
+    ask: impl Fn(&Snapshot) -> Result<Answer<T>>,
+) -> Result<Answer<T>> {
+    let (mut readable, mut lost) = snapshot.readable();
+    loop {
+        let mut answer = match ask(&readable) {
+            Err(error) if error.is_damage() => {
+                let known = lost.len();
+                (readable, lost) = snapshot.readable();
+                if lost.len() > known {
+                    continue;
+                }
+                return Err(error);
+            }
+            other => other?,
+        };
+        lost.retain(|meta| scan::overlaps(range, meta));
+        let first = lost.iter().map(|meta| meta.min_time).min();
+        if let Some((first, last)) = first.zip(lost.iter().map(|meta| meta.max_time).max()) {
+            let records: usize = lost.iter().map(|meta| meta.rows).sum();
+            let left_out =
+                format!("{records} records from {first} to {last} are damaged and were left out");
+            let before = answer.partial.take().map(|why| why + "; ").unwrap_or_default();
+            answer.partial = Some(before + &left_out);
+        }
+        return Ok(answer);
+    }
+}
+
 /// Records by (time, id); `range` is intersected with the query's own. A page ends early where its
 /// records weigh `limits::ANSWER_BYTES_MAX`; its cursor then goes on from there.
 pub fn search(
@@ -218,7 +251,9 @@ pub fn search(
     cursor: Option<Cursor>,
     budget: &Budget,
 ) -> Result<Answer<Page>> {
-    scan::search(snapshot, query, range, order, limit, cursor, budget)
+    whole(snapshot, range.and(query.range), |snapshot| {
+        scan::search(snapshot, query, range, order, limit, cursor, budget)
+    })
 }
 
 /// How many there are.
@@ -228,7 +263,7 @@ pub fn count(
     range: TimeRange,
     budget: &Budget,
 ) -> Result<Answer<u64>> {
-    scan::count(snapshot, query, range, budget)
+    whole(snapshot, range.and(query.range), |snapshot| scan::count(snapshot, query, range, budget))
 }
 
 /// How a histogram is cut.
@@ -274,5 +309,7 @@ pub fn histogram(
     context: &Context,
     budget: &Budget,
 ) -> Result<Answer<Histogram>> {
-    histogram::histogram(snapshot, query, range, buckets, by, context, budget)
+    whole(snapshot, range.and(query.range), |snapshot| {
+        histogram::histogram(snapshot, query, range, buckets, by, context, budget)
+    })
 }

@@ -133,7 +133,7 @@ fn last_key(order: Order, meta: &ChunkMeta) -> i64 {
 }
 
 /// Does any instant of the chunk lie in the range?
-fn overlaps(range: TimeRange, meta: &ChunkMeta) -> bool {
+pub(super) fn overlaps(range: TimeRange, meta: &ChunkMeta) -> bool {
     meta.max_time >= range.from && (meta.min_time < range.to || range.to == Timestamp::MAX)
 }
 

@@ -298,8 +298,7 @@ fn freeze(state: &mut State, log: &mut LogWriter) {
     let part = std::mem::take(&mut state.live).closed();
     state.frozen.push_back(Arc::new(part));
     state.frozen_count += 1;
-    // The pieces are other ones now.
-    state.shown = None;
+    state.changed_parts();
 }
 
 /// All batches as log entries; a batch may share an entry or span several.

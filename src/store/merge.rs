@@ -18,14 +18,16 @@ use crate::base::limits::{
 };
 use crate::base::machine;
 use crate::base::metrics::Counter;
-use crate::base::record::Record;
-use crate::codec;
-use crate::store::cut;
+use crate::codec::{self, Body, Rows};
 use crate::store::ledger::Change;
 use crate::store::manifest::Kind;
-use crate::store::segment::{self, Identity, Segment, SegmentMeta};
+use crate::store::segment::{self, Identity, Open, Segment, SegmentMeta};
 use crate::store::sources::Sources;
 use crate::store::{Shared, State};
+
+/// Of so many chunks of a merged segment the records of one are compared with what went into it.
+/// All would cost as much again as the merge.
+const CHECKED_CHUNKS: usize = 8;
 
 /// How large a merged segment may be.
 #[derive(Clone, Copy, Debug)]
@@ -169,11 +171,12 @@ impl Merger {
     pub(super) fn run(mut self) {
         machine::lower_priority();
         while let Some(inputs) = self.next_job() {
-            let merged = catch_unwind(AssertUnwindSafe(|| self.merge(&inputs)));
+            let mut blamed = Vec::new();
+            let merged = catch_unwind(AssertUnwindSafe(|| self.merge(&inputs, &mut blamed)));
             let merged =
                 merged.unwrap_or_else(|_| Err(Error::corrupt("segments", "merging panicked")));
             if let Err(error) = merged {
-                self.failed(error, &inputs);
+                self.failed(error, &inputs, &blamed);
             }
         }
     }
@@ -211,7 +214,7 @@ impl Merger {
         classes.into_values().find_map(|segments| {
             let each = segments.iter().map(|segment| {
                 let meta = segment.meta();
-                let fixed = segment.is_distrusted() || self.fixed.contains(&meta.number);
+                let fixed = !segment.damaged().is_empty() || self.fixed.contains(&meta.number);
                 Candidate { day: &meta.day, text: meta.bytes, file: meta.len, fixed }
             });
             let range = self.shared.merge_bounds.choose(&each.collect::<Vec<_>>(), today)?;
@@ -219,24 +222,29 @@ impl Merger {
         })
     }
 
-    fn failed(&mut self, error: Error, inputs: &[Arc<Segment>]) {
+    fn failed(&mut self, error: Error, inputs: &[Arc<Segment>], blamed: &[u64]) {
         if matches!(error, Error::Closed) {
             return;
         }
         tracing::warn!(%error, segments = inputs.len(), "merging failed; nothing is lost");
         let mut state = self.shared.state();
-        // A fault of the program does not pass; a full disk or a disk that fails just now may.
-        if segment::is_damage(&error) {
-            self.fixed.extend(inputs.iter().map(|segment| segment.meta().number));
-        } else {
+        if !error.is_damage() {
+            // A full disk, or one that fails just now.
             self.waits_since = Some((state.generation, state.merging.asks));
+        } else if !blamed.is_empty() {
+            self.fixed.extend(blamed);
+        } else if inputs.iter().all(|segment| segment.damaged().is_empty()) {
+            // A fault of the program, which does not pass.
+            self.fixed.extend(inputs.iter().map(|segment| segment.meta().number));
         }
         if state.merging.asked {
             state.merging.failure = Some(error);
         }
     }
 
-    fn merge(&self, inputs: &[Arc<Segment>]) -> Result<()> {
+    /// Makes one of them; `blamed` gets the numbers of those that cannot be merged, where it is known
+    /// and other chunks of them read.
+    fn merge(&self, inputs: &[Arc<Segment>], blamed: &mut Vec<u64>) -> Result<()> {
         let shared = &*self.shared;
         let metas = || inputs.iter().map(|segment| segment.meta());
         let free = shared.disk.free_bytes(&shared.dirs.data)?;
@@ -248,7 +256,7 @@ impl Merger {
         let number = shared.next_number();
         let who = Identity { number, day: &first.day, class: &first.class };
         let (temp, path) = shared.place_for(who)?;
-        let meta = self.write(inputs, &temp, who).inspect_err(|_| {
+        let meta = self.write(inputs, &temp, who, blamed).inspect_err(|_| {
             // Its room may be what is missing.
             drop(shared.disk.remove(&temp));
         })?;
@@ -276,30 +284,54 @@ impl Merger {
         inputs: &[Arc<Segment>],
         temp: &Path,
         who: Identity<'_>,
+        blamed: &mut Vec<u64>,
     ) -> Result<SegmentMeta> {
-        let (mut records, mut sources): (Vec<Arc<Record>>, Sources) = Default::default();
+        let mut sources = Sources::default();
+        let mut opens = Vec::new();
         for segment in inputs {
-            let read = || {
-                let open = segment.read()?;
-                sources.merge(&open.sources()?);
-                for n in 0..open.meta().chunks.len() {
-                    self.go_on()?;
-                    records.append(&mut open.records(n)?);
-                }
-                Ok(())
-            };
-            let mut read = read;
-            read().inspect_err(|error| segment.distrust(error))?;
+            let open = segment.read().inspect_err(|error| segment.distrust(error))?;
+            let own = open.sources();
+            sources.merge(&own.inspect_err(|_| blamed.push(segment.meta().number))?);
+            opens.push(open);
         }
-        let chunks = cut::chunks(&records);
+        let bodies: Vec<Body> = opens.iter().map(Open::body).collect();
+        let encoded = codec::merge(&bodies, &mut || self.go_on().is_ok()).inspect_err(|error| {
+            if error.is_damage() {
+                find_damage(inputs, &opens);
+            }
+        })?;
+        let encoded = encoded.ok_or(Error::Closed)?;
         let text = inputs.iter().map(|segment| segment.meta().bytes).sum();
-        let encoded = codec::encode(&chunks);
-        self.go_on()?;
         let disk = &*self.shared.disk;
         let meta = segment::write_encoded(disk, temp, who, text, encoded, &sources)?;
-        segment::check_written(disk, temp, &meta, &chunks)?;
+        self.check(&opens, &Open::read(disk, temp)?, &meta)?;
         self.go_on()?;
         Ok(meta)
+    }
+
+    /// Reads back what was written, before the inputs go: all ids in their order, and the records of
+    /// every [`CHECKED_CHUNKS`]th chunk; of every chunk in a debug build.
+    fn check(&self, inputs: &[Open], written: &Open, meta: &SegmentMeta) -> Result<()> {
+        let differs = || Error::corrupt("a merged segment", "it reads back as another one");
+        if written.meta() != meta {
+            return Err(differs());
+        }
+        let every = if cfg!(debug_assertions) { 1 } else { CHECKED_CHUNKS };
+        let mut inputs = Input { opens: inputs, chunk: 0, rows: None };
+        for (n, chunk) in meta.chunks.iter().enumerate() {
+            self.go_on()?;
+            let rows = written.rows(n)?;
+            let ids = rows.ids()?;
+            for row in 0..chunk.rows {
+                let (from, at) = inputs.next()?.ok_or_else(differs)?;
+                if from.ids()?.get(at) != ids.get(row)
+                    || (n % every == 0 && from.record(at)? != rows.record(row)?)
+                {
+                    return Err(differs());
+                }
+            }
+        }
+        if inputs.next()?.is_some() { Err(differs()) } else { Ok(()) }
     }
 
     /// Waits while sealing has more to do than it can; an error once the store closes.
@@ -309,6 +341,46 @@ impl Merger {
             state = self.shared.wait(state);
         }
         if state.closing { Err(Error::Closed) } else { Ok(()) }
+    }
+}
+
+/// Tells of every chunk of the inputs that does not read.
+fn find_damage(inputs: &[Arc<Segment>], opens: &[Open]) {
+    for (segment, open) in inputs.iter().zip(opens) {
+        for n in 0..open.meta().chunks.len() {
+            if let Err(error) = open.records(n) {
+                segment.distrust_chunk(n, &error);
+            }
+        }
+    }
+}
+
+/// The rows of all inputs, one after the other.
+struct Input<'a> {
+    opens: &'a [Open],
+    /// Of the first of them.
+    chunk: usize,
+    /// The chunk before it, and which of its rows comes next.
+    rows: Option<(Arc<dyn Rows>, usize)>,
+}
+
+impl Input<'_> {
+    fn next(&mut self) -> Result<Option<(Arc<dyn Rows>, usize)>> {
+        loop {
+            if let Some((rows, next)) = &mut self.rows
+                && *next < rows.meta().rows
+            {
+                *next += 1;
+                return Ok(Some((Arc::clone(rows), *next - 1)));
+            }
+            let Some((open, later)) = self.opens.split_first() else { return Ok(None) };
+            if self.chunk < open.meta().chunks.len() {
+                self.rows = Some((open.rows(self.chunk)?, 0));
+                self.chunk += 1;
+            } else {
+                (self.opens, self.chunk) = (later, 0);
+            }
+        }
     }
 }
 

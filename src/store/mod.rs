@@ -20,7 +20,7 @@
 //! | `append` | the writer thread: ids, log, live, answers |
 //! | `log` | the write-ahead log |
 //! | `live` | the newest records |
-//! | `seal` | the sealer thread: frozen part to segments, damaged segment to quarantine |
+//! | `seal` | the sealer thread: frozen part to segments; looks at what is damaged |
 //! | `merge` | the merger thread: small segments to large ones |
 //! | `cut` | by day into segments, by size into chunks |
 //! | `segment` | one immutable file |
@@ -150,6 +150,8 @@ struct State {
     live: Part,
     /// The last snapshot, while nothing changed.
     shown: Option<Snapshot>,
+    /// Chunks of all segments and frozen parts, first ids rising, while these are the same.
+    closed: Option<Vec<Arc<dyn Chunk>>>,
     /// Parts that were ever frozen, and how many of them are segments.
     frozen_count: u64,
     sealed_count: u64,
@@ -187,7 +189,13 @@ impl State {
     /// Other segments are shown from now on.
     fn changed_segments(&mut self) {
         self.generation += 1;
+        self.changed_parts();
+    }
+
+    /// Other segments or frozen parts are shown from now on.
+    fn changed_parts(&mut self) {
         self.shown = None;
+        self.closed = None;
     }
 }
 
@@ -276,10 +284,18 @@ impl Store {
         if let Some(shown) = &state.shown {
             return shown.clone();
         }
-        let mut chunks: Vec<Arc<dyn Chunk>> = Vec::new();
-        chunks.extend(state.segments.iter().flat_map(Segment::chunks));
-        chunks.extend(state.frozen.iter().flat_map(|part| part.pieces()));
-        chunks.extend(state.live.chunks());
+        // What does not grow is the same from commit to commit.
+        let closed = state.closed.get_or_insert_with(|| {
+            let sealed = state.segments.iter().flat_map(Segment::chunks);
+            let mut chunks: Vec<Arc<dyn Chunk>> = sealed.collect();
+            chunks.extend(state.frozen.iter().flat_map(|part| part.pieces()));
+            chunks.sort_by_key(|chunk| chunk.meta().first_id);
+            chunks
+        });
+        let live: Vec<Arc<dyn Chunk>> = state.live.chunks().collect();
+        let mut chunks = Vec::with_capacity(closed.len() + live.len());
+        chunks.extend(closed.iter().cloned());
+        chunks.extend(live);
         let snapshot = Snapshot::new(chunks);
         state.shown = Some(snapshot.clone());
         snapshot
@@ -373,6 +389,7 @@ impl Store {
             refusing: if full { Some(Refusal::DiskFull) } else { stuck },
             poisoned: state.poisoned,
             quarantined: state.quarantined,
+            damaged_records: state.segments.iter().map(|s| s.damaged_records()).sum(),
         }
     }
 
@@ -434,6 +451,8 @@ pub struct Status {
     pub poisoned: bool,
     /// Files that were set aside because they are damaged.
     pub quarantined: u64,
+    /// Records in segments that are left out because they are damaged, as far as that was met.
+    pub damaged_records: u64,
 }
 
 /// What is kept of one host and app.
@@ -472,8 +491,11 @@ pub trait Chunk: Send + Sync {
     fn may_hold(&self, key: &Key) -> Result<bool>;
     /// Opens it, from the cache where it is there.
     fn rows(&self) -> Result<Arc<dyn Rows>>;
-    /// Told by a reader that met damage in its rows: the store looks at the file, and sets it aside
-    /// where it is damaged, so that later snapshots do without it. (What `rows` and `may_hold`
-    /// meet, it knows.)
+    /// Told by a reader that met damage in its rows: from then on it is damaged, and the store looks
+    /// at the file. (What `rows` and `may_hold` meet, it knows.)
     fn distrust(&self, _error: &Error) {}
+    /// Was damage met in it? Then it answers for nothing, and whoever asks is told so.
+    fn is_damaged(&self) -> bool {
+        false
+    }
 }

@@ -32,7 +32,7 @@ use crate::store::live::{LogFile, Part};
 use crate::store::log::{self, LogWriter};
 use crate::store::merge::Bounds;
 use crate::store::retention::Classes;
-use crate::store::segment::{Access, Open, Segment, SegmentMeta, is_damage, is_day};
+use crate::store::segment::{Access, Open, Segment, SegmentMeta, is_day};
 use crate::store::{Options, Queue, Shared, State};
 
 /// Version of the layout of the whole directory.
@@ -428,7 +428,7 @@ impl<'a> Stock<'a> {
     fn ids_of(&self, meta: &SegmentMeta) -> Result<Vec<u64>> {
         let path = meta.path(&self.dirs.segments);
         match Open::read(self.disk, &path).and_then(|open| open.ids()) {
-            Err(error) if is_damage(&error) => {
+            Err(error) if error.is_damage() => {
                 tracing::error!(%error, "the ids of a segment do not read");
                 Ok(Vec::new())
             }

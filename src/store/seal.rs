@@ -1,4 +1,4 @@
-//! The sealer thread: turns frozen parts into segments, and sets damaged segments aside.
+//! The sealer thread: turns frozen parts into segments, and looks at those in which damage was met.
 //!
 //! In this order, so that a crash between any two steps loses and doubles nothing: segment files
 //! under temporary names, synced and opened once → their real names → the ledger, which from then on means
@@ -213,28 +213,51 @@ impl Sealer {
         self.shared.state().log_bytes.remove(&file.seq);
     }
 
-    /// Looks at a segment in which damage was met.
+    /// Looks at a segment in which damage was met. What of it reads is served further on; only
+    /// where nothing can be found in it, it is set aside.
     fn look(&self, number: u64) {
         let state = self.shared.state();
         let found = state.segments.iter().find(|s| s.meta().number == number).cloned();
         drop(state);
         let Some(segment) = found else { return };
         self.shared.access.cache.forget(number);
-        let Err(error) = segment.open().and_then(|open| open.check_records()) else {
-            let path = segment.path().display().to_string();
-            tracing::warn!(path, "damage was met in a segment whose records check out");
-            return;
+        let meta = segment.meta();
+        let error = match segment.read() {
+            Ok(open) => {
+                self.look_at_chunks(&segment, &open);
+                return;
+            }
+            Err(error) => error,
         };
-        if !segment::is_damage(&error) {
+        if !error.is_damage() {
             tracing::warn!(%error, "a segment in which damage was met cannot be looked at");
             return;
         }
-        let meta = segment.meta();
         let (first, last, records) = (meta.first_id(), meta.last_id(), meta.records());
-        tracing::error!(%error, first, last, records, "a damaged segment is set aside");
+        tracing::error!(%error, first, last, records, "a segment that does not read is set aside");
         if let Err(error) = self.drop_segment(&segment) {
-            tracing::error!(%error, "a damaged segment could not be set aside");
+            tracing::error!(%error, "a segment that does not read could not be set aside");
         }
+    }
+
+    /// Finds every chunk that does not read, so that queries do not meet them one by one.
+    fn look_at_chunks(&self, segment: &Segment, open: &Open) {
+        let path = segment.path().display().to_string();
+        for (n, chunk) in segment.meta().chunks.iter().enumerate() {
+            if self.shared.state().closing {
+                return;
+            }
+            let Err(error) = open.records(n) else { continue };
+            segment.distrust_chunk(n, &error);
+            let (first, last, records) = (chunk.first_id, chunk.last_id, chunk.rows);
+            tracing::error!(%error, path, first, last, records, "damaged records are left out");
+        }
+        let mut state = self.shared.state();
+        // What it found itself needs no further look.
+        state.suspects.retain(|other| *other != segment.meta().number);
+        state.changed_parts();
+        drop(state);
+        self.shared.changed.notify_all();
     }
 
     fn drop_segment(&self, segment: &Segment) -> Result<()> {

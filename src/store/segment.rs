@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -371,6 +371,16 @@ impl Open {
         Sources::read(&mut Reader::new(&self.section(Kind::Sources)?, &self.place))
     }
 
+    /// Its records, encoded.
+    pub(super) fn body(&self) -> Body {
+        self.body.clone()
+    }
+
+    /// The rows of a chunk, past the cache.
+    pub(super) fn rows(&self, n: usize) -> Result<Arc<dyn Rows>> {
+        self.body.chunk(n)
+    }
+
     /// The records of a chunk.
     pub(super) fn records(&self, n: usize) -> Result<Vec<Arc<Record>>> {
         let rows = self.body.chunk(n)?;
@@ -395,23 +405,6 @@ impl Open {
             return Err(Error::corrupt(self.place.clone(), what));
         }
         Ok(bytes)
-    }
-
-    /// Reads all of it: are header and records as they were written? (Index and filter are not
-    /// asked: without them everything is still found.)
-    pub(super) fn check_records(&self) -> Result<()> {
-        let section = section(&self.sections, Kind::Body, &self.place)?;
-        let mut crc = crc32fast::Hasher::new();
-        let (mut at, end) = (section.at, section.at.saturating_add(section.len));
-        while at < end {
-            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
-            crc.update(&self.file.read_at(at, len)?);
-            at += len as u64;
-        }
-        if crc.finalize() == section.crc {
-            return Ok(());
-        }
-        Err(Error::corrupt(self.place.clone(), "the checksum of its records is wrong"))
     }
 
     /// Reads all of it: is it byte for byte what was written?
@@ -493,7 +486,8 @@ pub(super) struct Segment {
     meta: SegmentMeta,
     path: PathBuf,
     access: Arc<Access>,
-    distrusted: AtomicBool,
+    /// Chunks that do not read; all of them where the file does not.
+    damaged: Mutex<BTreeSet<usize>>,
     pruning_lost: AtomicBool,
     /// Its records are in another segment, or meant to be gone.
     obsolete: AtomicBool,
@@ -514,14 +508,19 @@ impl Segment {
     /// Not opened yet.
     pub(super) fn new(meta: SegmentMeta, segments: &Path, access: Arc<Access>) -> Arc<Self> {
         let path = meta.path(segments);
-        let (distrusted, pruning_lost) = (AtomicBool::new(false), AtomicBool::new(false));
-        let obsolete = AtomicBool::new(false);
-        Arc::new(Self { meta, path, access, distrusted, pruning_lost, obsolete })
+        let (pruning_lost, obsolete) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { meta, path, access, damaged: Mutex::default(), pruning_lost, obsolete })
     }
 
-    /// Was damage met in it?
-    pub(super) fn is_distrusted(&self) -> bool {
-        self.distrusted.load(Ordering::Relaxed)
+    /// Chunks in which damage was met.
+    pub(super) fn damaged(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records in these.
+    pub(super) fn damaged_records(&self) -> u64 {
+        let rows = |n: &usize| self.meta.chunks.get(*n).map_or(0, |chunk| chunk.rows as u64);
+        self.damaged().iter().map(rows).sum()
     }
 
     /// Its file goes as soon as nobody holds the segment: snapshots that show it keep working.
@@ -609,22 +608,18 @@ impl Segment {
         Ok(self.index()?.may_hold(key)?.get(n).copied().unwrap_or(true))
     }
 
-    /// Damage was met in it: the store looks at it, once.
+    /// Its file does not read: the store looks at it.
     pub(super) fn distrust(&self, error: &Error) {
-        if is_damage(error) && !self.distrusted.swap(true, Ordering::Relaxed) {
-            (self.access.on_damage)(self.meta.number);
+        for n in 0..self.meta.chunks.len() {
+            self.distrust_chunk(n, error);
         }
     }
-}
 
-/// Does it say that the file is not what was written? A machine that has no descriptors left, or a
-/// disk that fails just now, is no reason to do without a segment.
-pub(super) fn is_damage(error: &Error) -> bool {
-    use std::io::ErrorKind::{NotFound, UnexpectedEof};
-    match error {
-        Error::Corrupt { .. } | Error::Version { .. } => true,
-        Error::Io { source, .. } => matches!(source.kind(), NotFound | UnexpectedEof),
-        _ => false,
+    /// Damage was met in a chunk: from now on it answers for nothing, and the store looks at the file.
+    pub(super) fn distrust_chunk(&self, n: usize, error: &Error) {
+        if error.is_damage() && self.damaged().insert(n) {
+            (self.access.on_damage)(self.meta.number);
+        }
     }
 }
 
@@ -656,10 +651,17 @@ impl Chunk for SegmentChunk {
     }
 
     fn rows(&self) -> Result<Arc<dyn Rows>> {
-        self.segment.rows(self.n).inspect_err(|error| self.segment.distrust(error))
+        self.segment.rows(self.n).inspect_err(|error| self.distrust(error))
     }
 
     fn distrust(&self, error: &Error) {
-        self.segment.distrust(error);
+        match self.segment.open() {
+            Ok(_) => self.segment.distrust_chunk(self.n, error),
+            Err(error) => self.segment.distrust(&error),
+        }
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.segment.damaged().contains(&self.n)
     }
 }

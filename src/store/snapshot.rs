@@ -7,9 +7,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::record::Record;
-use crate::codec::Rows;
+use crate::codec::{ChunkMeta, Rows};
 use crate::store::Chunk;
 
 /// A consistent view: parts that do not change.
@@ -37,8 +37,21 @@ impl Snapshot {
         &self.chunks
     }
 
+    /// The same without what is known to be damaged, and what is known of that.
+    #[must_use]
+    pub fn readable(&self) -> (Self, Vec<ChunkMeta>) {
+        let damaged = self.chunks.iter().filter(|chunk| chunk.is_damaged());
+        let lost: Vec<ChunkMeta> = damaged.map(|chunk| chunk.meta().clone()).collect();
+        if lost.is_empty() {
+            return (self.clone(), lost);
+        }
+        let whole = self.chunks.iter().filter(|chunk| !chunk.is_damaged());
+        (Self::new(whole.cloned().collect()), lost)
+    }
+
     /// One record.
     pub fn record(&self, id: u64) -> Result<Option<Arc<Record>>> {
+        let mut damaged = None;
         let end = self.chunks.partition_point(|c| c.meta().first_id <= id);
         for n in (0..end).rev() {
             // No chunk before this one goes as far either.
@@ -48,16 +61,19 @@ impl Snapshot {
             let Some(chunk) = self.chunks.get(n).filter(|c| c.meta().last_id >= id) else {
                 continue;
             };
-            let rows = chunk.rows()?;
-            let found = rows.ids().and_then(|ids| match ids.binary_search(&id) {
+            let found = chunk.rows().and_then(|rows| match rows.ids()?.binary_search(&id) {
                 Ok(row) => rows.record(row).map(Some),
                 Err(_) => Ok(None),
             });
-            if let Some(record) = found.inspect_err(|error| chunk.distrust(error))? {
-                return Ok(Some(record));
+            match found.inspect_err(|error| chunk.distrust(error)) {
+                Ok(Some(record)) => return Ok(Some(record)),
+                Ok(None) => {}
+                // It may stand in another chunk.
+                Err(error) if error.is_damage() => damaged = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        damaged.map_or(Ok(None), Err)
     }
 
     /// The largest id that is visible; `None` where nothing is.
@@ -94,16 +110,22 @@ impl Iterator for InOrder<'_> {
 }
 
 impl InOrder<'_> {
-    /// The next one. An error is of one chunk; what else there is cannot be had in order then.
+    /// The next one; what is damaged is left out.
     fn take(&mut self) -> Result<Option<Arc<Record>>> {
-        self.open_due()?;
-        let Some(Reverse((id, n))) = self.due.pop() else { return Ok(None) };
-        let Some((rows, row)) = self.open.remove(&n).filter(|_| id <= self.to) else {
-            return Ok(None);
-        };
-        let record = rows.record(row).inspect_err(|error| self.distrust(n, error))?;
-        self.add(n, rows, row + 1)?;
-        Ok(Some(record))
+        loop {
+            self.open_due()?;
+            let Some(Reverse((id, n))) = self.due.pop() else { return Ok(None) };
+            let Some((rows, row)) = self.open.remove(&n).filter(|_| id <= self.to) else {
+                return Ok(None);
+            };
+            let read = rows.record(row).and_then(|record| {
+                self.add(n, rows, row + 1)?;
+                Ok(record)
+            });
+            if let Some(record) = self.unless_damaged(n, read)? {
+                return Ok(Some(record));
+            }
+        }
     }
 
     /// Opens every chunk that may hold the next id.
@@ -115,10 +137,11 @@ impl InOrder<'_> {
                 break;
             }
             if last > self.after {
-                let rows = chunk.rows()?;
-                let ids = rows.ids().inspect_err(|error| chunk.distrust(error))?;
-                let row = ids.partition_point(|id| *id <= self.after);
-                self.add(self.next, rows, row)?;
+                let opened = chunk.rows().and_then(|rows| {
+                    let row = rows.ids()?.partition_point(|id| *id <= self.after);
+                    self.add(self.next, rows, row)
+                });
+                self.unless_damaged(self.next, opened)?;
             }
             self.next += 1;
         }
@@ -133,10 +156,14 @@ impl InOrder<'_> {
         Ok(())
     }
 
-    fn distrust(&self, n: usize, error: &Error) {
-        if let Some(chunk) = self.snapshot.chunks.get(n) {
-            chunk.distrust(error);
-        }
+    /// `None` where the chunk is damaged, of which its store is told.
+    fn unless_damaged<T>(&self, n: usize, read: Result<T>) -> Result<Option<T>> {
+        read.map(Some).or_else(|error| {
+            if let Some(chunk) = self.snapshot.chunks.get(n) {
+                chunk.distrust(&error);
+            }
+            if error.is_damage() { Ok(None) } else { Err(error) }
+        })
     }
 }
 

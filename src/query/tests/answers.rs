@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering as Atomic};
 
 use super::*;
+use crate::base::error::Error;
 use crate::base::limits;
+use crate::codec::{ChunkMeta, Rows};
+use crate::store::Chunk;
 
 /// One step at every look.
 struct Stepping(AtomicU64);
@@ -266,4 +269,52 @@ fn a_page_of_huge_records_ends_early_and_its_cursor_goes_on() {
         }
         assert_eq!((found, pages), (rising, 3));
     }
+}
+
+/// A chunk of a segment that does not read any more.
+struct Broken(Live, AtomicBool);
+
+impl Chunk for Broken {
+    fn meta(&self) -> &ChunkMeta {
+        self.0.meta()
+    }
+    fn may_hold(&self, _: &crate::store::Key) -> Result<bool> {
+        Ok(true)
+    }
+    fn rows(&self) -> Result<Arc<dyn Rows>> {
+        let error = Err(Error::corrupt("a segment", "a checksum is wrong"));
+        error.inspect_err(|error| self.distrust(error))
+    }
+    fn distrust(&self, _: &Error) {
+        self.1.store(true, Atomic::Relaxed);
+    }
+    fn is_damaged(&self) -> bool {
+        self.1.load(Atomic::Relaxed)
+    }
+}
+
+#[test]
+fn damage_costs_what_is_damaged_and_is_said() {
+    let live = |ids: std::ops::Range<u64>| {
+        let each = ids.map(|id| Arc::new(record(id, 1_000_000_000 * id.cast_signed(), "line")));
+        Live(LiveChunk::new(each.collect()).unwrap())
+    };
+    let snapshot = || {
+        let broken = Broken(live(10..20), AtomicBool::new(false));
+        Snapshot::new(vec![Arc::new(live(1..10)), Arc::new(broken), Arc::new(live(20..30))])
+    };
+    let want = "10 records from 1970-01-01T00:00:10Z to 1970-01-01T00:00:19Z are damaged and \
+                were left out";
+    let query = parse("line");
+    let counted = count(&snapshot(), &query, TimeRange::ALL, &budget()).unwrap();
+    assert_eq!((counted.value, counted.partial.as_deref()), (19, Some(want)));
+    let page = search(&snapshot(), &query, TimeRange::ALL, Order::Desc, 12, None, &budget());
+    let page = page.unwrap();
+    let ids: Vec<u64> = page.value.records.iter().map(|r| r.id).collect();
+    assert_eq!(ids, [29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 9, 8]);
+    assert_eq!(page.partial.as_deref(), Some(want));
+    // What is damaged elsewhere makes no answer partial.
+    let range = TimeRange { from: Timestamp(20_000_000_000), to: Timestamp::MAX };
+    let counted = count(&snapshot(), &query, range, &budget()).unwrap();
+    assert_eq!((counted.value, counted.partial), (10, None));
 }
