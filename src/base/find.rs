@@ -67,6 +67,32 @@ impl Finder {
         self.parts.iter().map(|p| std::str::from_utf8(p.needle()).unwrap_or_default())
     }
 
+    /// Each part as a finder of its own: what holds this one holds all of those.
+    pub fn singles(&self) -> Vec<Self> {
+        if let [_] = &self.parts[..] {
+            return vec![self.clone()];
+        }
+        // A mark may follow a part behind which anything may come.
+        let single = |part: &memmem::Finder<'static>| Self {
+            parts: vec![part.clone()],
+            folds: self.folds,
+            open: true,
+            whole: false,
+        };
+        self.parts.iter().map(single).collect()
+    }
+
+    /// The same text for finders that find the same.
+    pub fn identity(&self) -> String {
+        let mut name = format!("{}{}{}", self.folds, self.open, self.whole);
+        for part in self.parts() {
+            name.push_str(&part.len().to_string());
+            name.push(':');
+            name.push_str(part);
+        }
+        name
+    }
+
     /// Is it in `text`?
     pub fn is_in(&self, text: &str) -> bool {
         self.next(text, 0).is_some()

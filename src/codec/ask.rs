@@ -67,10 +67,10 @@ pub(super) fn find(
         let message = rows.message(row)?;
         let in_message = if finder.folds() {
             folded.clear();
-            fold_into(message, &mut folded);
+            fold_into(&message, &mut folded);
             finder.is_in(&folded)
         } else {
-            finder.is_in(message)
+            finder.is_in(&message)
         };
         if in_message || look == Look::Message {
             return Ok(in_message);
@@ -187,7 +187,8 @@ pub(super) fn group(
             By::Name(name) => grouping.add(name.of(&*rows.record(row)?).map(Into::into)),
             By::Severity => grouping.add(rows.severity(row)?.map(|s| s.name().into())),
             By::Field(named) => {
-                let field = rows.fields(row)?.iter().find(|field| named(&field.name));
+                let fields = rows.fields(row)?;
+                let field = fields.iter().find(|field| named(&field.name));
                 grouping.add(field.map(|field| match &field.value {
                     Value::Str(text) => Cow::from(&**text),
                     other => other.to_string().into(),

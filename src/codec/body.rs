@@ -21,6 +21,7 @@ use super::record::put_via;
 use super::template::{self, Lines};
 use super::texts::Texts;
 use super::words::Words;
+use super::work;
 use super::{ChunkMeta, Encoded, Strength};
 use crate::base::error::{Error, Result};
 use crate::base::limits::{CHUNK_ROWS_MAX, COLUMN_BYTES_MAX, SEGMENT_CHUNKS_MAX};
@@ -369,6 +370,8 @@ impl Open {
         self.metas.len() * size_of::<ChunkMeta>()
             + self.sections.len() * size_of::<Section>()
             + self.shared_bytes.load(Ordering::Relaxed)
+            + self.messages.get().map_or(0, Templates::folded_bytes)
+            + self.around.get().map_or(0, Templates::folded_bytes)
     }
 
     pub(super) fn chunks(&self) -> &[ChunkMeta] {
@@ -386,6 +389,7 @@ impl Open {
         if is_as_is(n, self.metas.len()) {
             return Ok(bytes);
         }
+        work::read(bytes.len());
         take_frame(&mut &bytes[..], COLUMN_BYTES_MAX).map_err(|damage| damage.at(&self.place(n)))
     }
 
@@ -494,7 +498,10 @@ fn is_as_is(n: usize, chunks: usize) -> bool {
 }
 
 /// What a cell holds; computed first where it holds nothing.
-pub(super) fn lazily<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+pub(super) fn lazily<T, E>(
+    cell: &OnceLock<T>,
+    make: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<&T, E> {
     if let Some(value) = cell.get() {
         return Ok(value);
     }

@@ -45,16 +45,16 @@ pub(super) fn put_columns(out: &mut Vec<u8>, columns: &[(usize, Vec<u8>)]) {
 
 /// Where a chunk's columns stand.
 #[derive(Debug)]
-pub(super) struct Directory<'a> {
+pub(super) struct Directory {
     head: Vec<u8>,
-    large: &'a [u8],
+    large: Vec<u8>,
     /// Number, start and end; a small one's in `head`, another's in `large`. Numbers rise.
     columns: Vec<(usize, usize, usize)>,
 }
 
-impl<'a> Directory<'a> {
+impl Directory {
     /// Reads where the columns stand of all that is left of `input`.
-    pub(super) fn take(input: &mut &'a [u8]) -> Read<Self> {
+    pub(super) fn take(input: &mut &[u8]) -> Read<Self> {
         let head = take_frame(input, HEAD_BYTES_MAX)?;
         let mut rest = &head[..];
         let count = take_len(&mut rest, head.len())?;
@@ -77,7 +77,7 @@ impl<'a> Directory<'a> {
         if small != head.len() {
             return Err(Damage("columns that are not there"));
         }
-        Ok(Self { head, large: take_exact(input, large)?, columns })
+        Ok(Self { head, large: take_exact(input, large)?.to_vec(), columns })
     }
 
     /// The bytes of a column; none where it has no values.
@@ -86,8 +86,13 @@ impl<'a> Directory<'a> {
             return &[];
         };
         let (_, start, end) = self.columns.get(at).copied().unwrap_or_default();
-        let bytes = if end - start < SMALL_BYTES_MAX { &self.head[..] } else { self.large };
+        let bytes = if end - start < SMALL_BYTES_MAX { &self.head } else { &self.large };
         bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// Bytes in memory.
+    pub(super) fn weight(&self) -> usize {
+        self.head.len() + self.large.len() + self.columns.len() * size_of::<(usize, usize, usize)>()
     }
 
     /// The numbers of the columns that are there, rising.

@@ -5,19 +5,18 @@
 //! not kept twice (engine.md 3.7), or the column of that name and type. Records whose fields have
 //! no shape (too many shapes, a number that is none) keep theirs as bytes.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::Strength;
-use super::column::{Column, take_column, take_dictionary};
+use super::column::take_dictionary;
 use super::pack::{
-    Damage, Read, done, put_bytes, put_frame, put_len, put_planes, take_frame, take_len,
-    take_planes, take_str, take_u8,
+    Damage, Read, done, put_bytes, put_frame, put_len, put_planes, take_frame, take_len, take_str,
+    take_u8,
 };
 use super::pool::{Plan, Pool};
-use super::record::{read_fields, read_value, write_fields, write_value};
+use super::record::{read_value, write_fields, write_value};
 use super::template::Filed;
 use super::texts::Texts;
 use super::words::Words;
@@ -26,11 +25,11 @@ use crate::base::record::Record;
 use crate::base::value::{Field, Value};
 
 /// The shape of records whose fields are kept as bytes.
-const LOOSE: u32 = 0;
+pub(super) const LOOSE: u32 = 0;
 
 /// The types of values as they are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+pub(super) enum Kind {
     Null,
     Bool,
     Int,
@@ -77,7 +76,7 @@ fn is_text_of(text: &[u8], value: &Value) -> bool {
 }
 
 /// The value of a stored text.
-fn read_text(kind: Kind, text: &[u8]) -> Read<Value> {
+pub(super) fn read_text(kind: Kind, text: &[u8]) -> Read<Value> {
     let damage = Damage("a value that is not of its type");
     if kind == Kind::Array {
         let mut input = text;
@@ -110,7 +109,7 @@ pub(super) enum Place {
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Source {
+pub(super) enum Source {
     /// A null needs no place.
     Nowhere,
     /// The next value of that column.
@@ -126,10 +125,10 @@ const MESSAGE: u8 = 3;
 
 /// A name, its type, and where its value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Entry {
-    name: u32,
-    kind: Kind,
-    source: Source,
+pub(super) struct Entry {
+    pub(super) name: u32,
+    pub(super) kind: Kind,
+    pub(super) source: Source,
 }
 
 /// Records alike in all that decides a shape: the templates of their texts, names and types.
@@ -510,6 +509,37 @@ impl SharedFields {
 }
 
 impl SharedFields {
+    /// The dictionaries of the columns.
+    pub(super) fn pools(&self) -> &[Arc<Texts>] {
+        &self.pools
+    }
+
+    /// The dictionary of loose fields.
+    pub(super) fn loose(&self) -> &Arc<Texts> {
+        &self.loose
+    }
+
+    /// The entries of a shape.
+    pub(super) fn shape(&self, n: u32) -> Option<&[Entry]> {
+        self.shapes.get(n as usize).map(Vec::as_slice)
+    }
+
+    /// A name by its number.
+    pub(super) fn name(&self, n: u32) -> Option<&Arc<str>> {
+        self.names.get(n as usize)
+    }
+
+    /// For each name whether it is meant.
+    pub(super) fn marked(&self, named: &dyn Fn(&str) -> bool) -> Vec<bool> {
+        self.names.iter().map(|name| named(name)).collect()
+    }
+
+    /// The type of a column's values; `None` where no shape has it.
+    pub(super) fn kind_of(&self, pool: u32) -> Option<Kind> {
+        let mut entries = self.shapes.iter().flatten();
+        entries.find(|entry| entry.source == Source::Pool(pool)).map(|entry| entry.kind)
+    }
+
     /// Bytes in memory, about.
     pub(super) fn weight(&self) -> usize {
         let entries: usize = self.shapes.iter().map(|shape| shape.len() * size_of::<Entry>()).sum();
@@ -533,147 +563,4 @@ fn take_entry(input: &mut &[u8], names: usize) -> Read<Entry> {
         _ => return Err(Damage("a value from an unknown place")),
     };
     Ok(Entry { name, kind: kind.ok_or(Damage("a value of an unknown type"))?, source })
-}
-
-/// The fields of a chunk's rows: columns at once, each row's fields when they are asked for.
-#[derive(Debug)]
-pub(super) struct ChunkFields {
-    shared: Arc<SharedFields>,
-    rows: Vec<u32>,
-    /// For each row where its places begin, and for each value in a column its place there.
-    firsts: Vec<usize>,
-    places: Vec<u32>,
-    loose: Column,
-    columns: Vec<Column>,
-    built: Vec<OnceLock<Vec<Field>>>,
-    /// What is built weighs so much, bytes.
-    built_bytes: AtomicUsize,
-}
-
-impl ChunkFields {
-    /// Reads the columns of a chunk of so many rows.
-    pub(super) fn take(input: &mut &[u8], shared: &Arc<SharedFields>, rows: usize) -> Read<Self> {
-        let unknown = Damage("a shape that there is not");
-        let rows: Vec<u32> = take_planes(input, rows)?
-            .into_iter()
-            .map(|n| u32::try_from(n).map_err(|_| unknown))
-            .collect::<Read<_>>()?;
-        let mut counts = vec![0_u32; shared.pools.len()];
-        let mut loose = 0;
-        let (mut firsts, mut places) = (Vec::with_capacity(rows.len()), Vec::new());
-        for shape in &rows {
-            firsts.push(places.len());
-            if *shape == LOOSE {
-                places.push(loose);
-                loose += 1;
-                continue;
-            }
-            for entry in shared.shapes.get(*shape as usize).ok_or(unknown)? {
-                if let Source::Pool(pool) = entry.source {
-                    let count = counts.get_mut(pool as usize).ok_or(unknown)?;
-                    places.push(*count);
-                    *count += 1;
-                }
-            }
-        }
-        let loose = take_column(input, loose as usize, &shared.loose)?;
-        let columns: Read<Vec<Column>> = counts
-            .into_iter()
-            .zip(&shared.pools)
-            .map(|(count, dictionary)| take_column(input, count as usize, dictionary))
-            .collect();
-        let built = std::iter::repeat_with(OnceLock::new).take(rows.len()).collect();
-        let shared = Arc::clone(shared);
-        let built_bytes = AtomicUsize::new(0);
-        Ok(Self { shared, rows, firsts, places, loose, columns: columns?, built, built_bytes })
-    }
-
-    /// Does any value stand in a slot of this place?
-    pub(super) fn needs(&self, row: usize, place: Place) -> bool {
-        let shape = self.rows.get(row).and_then(|shape| self.shared.shapes.get(*shape as usize));
-        shape.is_some_and(|entries| {
-            entries.iter().any(|e| matches!(e.source, Source::Slot(p, _) if p == place))
-        })
-    }
-
-    /// Names of all fields of all rows, each once; no row is built for it.
-    pub(super) fn names(&self) -> Read<BTreeSet<Arc<str>>> {
-        let missing = Damage("a value that is not there");
-        let mut names = BTreeSet::new();
-        let shapes: BTreeSet<u32> = self.rows.iter().copied().filter(|s| *s != LOOSE).collect();
-        for shape in shapes {
-            for entry in self.shared.shapes.get(shape as usize).ok_or(missing)? {
-                names.insert(self.shared.names.get(entry.name as usize).cloned().ok_or(missing)?);
-            }
-        }
-        let mut room = Vec::new();
-        for n in 0..self.rows.iter().filter(|s| **s == LOOSE).count() {
-            let fields = read_fields(&mut self.loose.text(n, &mut room).ok_or(missing)?)?;
-            names.extend(fields.into_iter().map(|field| field.name));
-        }
-        Ok(names)
-    }
-
-    /// The fields of a row; `slot` gives the text of a slot of its line.
-    pub(super) fn get<'s>(
-        &self,
-        row: usize,
-        slot: impl Fn(Place, usize) -> Option<&'s [u8]>,
-    ) -> Read<&[Field]> {
-        let cell = self.built.get(row).ok_or(Damage("no such row"))?;
-        if let Some(fields) = cell.get() {
-            return Ok(fields);
-        }
-        let fields = self.build(row, slot)?;
-        Ok(cell.get_or_init(|| {
-            let bytes = fields.iter().map(Field::weight).sum();
-            self.built_bytes.fetch_add(bytes, Ordering::Relaxed);
-            fields
-        }))
-    }
-
-    fn build<'s>(
-        &self,
-        row: usize,
-        slot: impl Fn(Place, usize) -> Option<&'s [u8]>,
-    ) -> Read<Vec<Field>> {
-        let missing = Damage("a value that is not there");
-        let shape = *self.rows.get(row).ok_or(missing)?;
-        let mut places = self
-            .firsts
-            .get(row)
-            .and_then(|first| self.places.get(*first..))
-            .unwrap_or_default()
-            .iter();
-        let mut room = Vec::new();
-        let mut place = || places.next().map(|place| *place as usize);
-        if shape == LOOSE {
-            let text = place().and_then(|place| self.loose.text(place, &mut room));
-            let mut input = text.ok_or(missing)?;
-            let fields = read_fields(&mut input)?;
-            return done(input).map(|()| fields);
-        }
-        let entries = self.shared.shapes.get(shape as usize).ok_or(missing)?;
-        let mut fields = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let text = match entry.source {
-                Source::Nowhere => Some(&[][..]),
-                Source::Slot(place, n) => slot(place, n as usize),
-                Source::Pool(pool) => place().and_then(|place| {
-                    let column = self.columns.get(pool as usize);
-                    column.and_then(|column| column.text(place, &mut room))
-                }),
-            };
-            let name = self.shared.names.get(entry.name as usize).cloned().ok_or(missing)?;
-            fields.push(Field { name, value: read_text(entry.kind, text.ok_or(missing)?)? });
-        }
-        Ok(fields)
-    }
-
-    /// Bytes in memory, about.
-    pub(super) fn weight(&self) -> usize {
-        let columns: usize = self.columns.iter().map(Column::weight).sum();
-        let built = self.built_bytes.load(Ordering::Relaxed);
-        columns + self.loose.weight() + self.places.len() * 4 + self.rows.len() * 48 + built
-    }
 }

@@ -57,8 +57,13 @@ impl Digits {
         }
     }
 
+    /// Does a hyphen stand between these digits of a value?
+    pub(super) fn is_cut_within(self, first: usize, behind: usize) -> bool {
+        self == Self::Uuid && [8, 12, 16, 20].iter().any(|cut| first < *cut && *cut < behind)
+    }
+
     /// Digits of a value.
-    fn count(self) -> usize {
+    pub(super) fn count(self) -> usize {
         match self {
             Self::Plain(width, _) => width,
             Self::Uuid => UUID_DIGITS,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Body, Encoded, encode};
+use super::{Body, Encoded, RowSet, encode};
 use crate::base::error::Result;
 use crate::base::limits::{CHUNK_BYTES_MAX, CHUNK_ROWS_MAX};
 use crate::base::record::Record;
@@ -28,8 +28,7 @@ pub fn merge(bodies: &[Body], go_on: &mut dyn FnMut() -> bool) -> Result<Option<
                 return Ok(None);
             }
             let rows = body.chunk(n)?;
-            let records: Vec<Arc<Record>> =
-                (0..rows.meta().rows).map(|row| rows.record(row)).collect::<Result<_>>()?;
+            let records = rows.records(&RowSet::all(rows.meta().rows))?;
             let more: usize = records.iter().map(|record| record.line.raw().len()).sum();
             match chunks.last_mut() {
                 Some(last)

@@ -2,6 +2,7 @@
 
 pub mod ask;
 mod body;
+mod chunk_fields;
 mod column;
 mod directory;
 mod encoders;
@@ -9,25 +10,33 @@ mod fields;
 pub mod filter;
 mod hex;
 mod integers;
+mod lines;
 mod merge;
+mod names;
 mod numbers;
 mod pack;
+mod places;
 mod pool;
 mod predict;
+mod probe;
+mod question;
 mod rebuild;
 pub mod record;
 mod rows;
 #[cfg(test)]
 mod sample;
 mod set;
+mod spans;
 mod template;
 #[cfg(test)]
 mod tests;
 mod texts;
 mod words;
+mod work;
 
 pub use merge::merge;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -40,6 +49,7 @@ use crate::base::value::{Field, Value};
 use ask::{Asked, By, Groups, Watch};
 
 pub use set::RowSet;
+pub use work::Work;
 
 /// How much time may be spent on making columns small. The format is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,9 +203,9 @@ pub trait Rows: Send + Sync {
     /// A row's app.
     fn app(&self, row: usize) -> Result<&str>;
     /// A row's message.
-    fn message(&self, row: usize) -> Result<&str>;
+    fn message(&self, row: usize) -> Result<Cow<'_, str>>;
     /// A row's fields.
-    fn fields(&self, row: usize) -> Result<&[Field]>;
+    fn fields(&self, row: usize) -> Result<Cow<'_, [Field]>>;
     /// Those where a text is found.
     fn find(
         &self,
@@ -213,7 +223,7 @@ pub trait Rows: Send + Sync {
         watch: &mut dyn Watch,
         is: &mut dyn FnMut(&str) -> bool,
     ) -> Asked<RowSet> {
-        ask::filter(among, watch, |row| self.message(row).map(&mut *is))
+        ask::filter(among, watch, |row| self.message(row).map(|text| is(&text)))
     }
     /// Those that have such a name, and it passes.
     fn with_name(
@@ -268,6 +278,12 @@ pub trait Rows: Send + Sync {
     }
     /// The whole record.
     fn record(&self, row: usize) -> Result<Arc<Record>>;
+    /// These records, in the order of the rows.
+    fn records(&self, rows: &RowSet) -> Result<Vec<Arc<Record>>> {
+        rows.iter().map(|row| self.record(row)).collect()
+    }
     /// Bytes it holds in memory now, for the cache's budget.
     fn weight(&self) -> usize;
+    /// Lets go of decoded columns, which are decoded again when they are asked for.
+    fn shed(&self) {}
 }

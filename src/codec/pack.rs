@@ -240,6 +240,22 @@ pub(super) fn take_frame(input: &mut &[u8], max: usize) -> Read<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Goes behind planes without unpacking them.
+pub(super) fn skip_planes(input: &mut &[u8]) -> Read<()> {
+    take_u8(input)?;
+    let mut left = usize::try_from(take_varint(input)?).map_err(|_| Damage("too many numbers"))?;
+    while left > 0 {
+        let len = left.min(PACK_FRAME_BYTES_MAX);
+        match take_u8(input)? {
+            STORED => take_exact(input, len)?,
+            ZSTD => take_bytes(input)?,
+            _ => return Err(Damage("a frame piece of an unknown kind")),
+        };
+        left -= len;
+    }
+    Ok(())
+}
+
 /// Numbers as byte planes: the width of the largest in bytes, then a frame of all lowest bytes,
 /// one of all second ones, … Planes that hardly change cost hardly anything once packed.
 pub(super) fn put_planes(out: &mut Vec<u8>, numbers: &[u64]) {

@@ -1,26 +1,24 @@
-//! Texts out of templates and columns: the reading side of `template`.
-//!
-//! What is rebuilt is the text, byte for byte, and where its slots stand, so that fields can be
-//! told as slots (engine.md 3.7).
+//! The templates and dictionaries of a segment's lines, read: what `lines` puts texts together of,
+//! and what questions are asked first.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::column::{Column, take_column, take_dictionary};
-use super::directory::{Directory, STAMP_POOLS_MAX};
-use super::integers::take_integers;
+use super::column::take_dictionary;
+use super::directory::STAMP_POOLS_MAX;
 use super::pack::{
-    Damage, Read, done, take_bytes, take_exact, take_frame, take_len, take_planes, take_u8,
-    take_varint,
+    Damage, Read, done, take_bytes, take_exact, take_frame, take_len, take_u8, take_varint,
 };
+use super::question::{Asked, Dictionary, Known, Questions};
+use super::set::RowSet;
 use super::template::{
     HOLE, KEYED, PLAIN, POOL_KEY, POOL_RARE, POOL_SLOT, POOL_STAMP, POOL_WHOLE, Piece, STATIC,
 };
-use super::texts::Texts;
+use crate::base::find::Finder;
 use crate::base::limits::{
     CHUNK_ROWS_MAX, COLUMN_BYTES_MAX, POOLS_MAX, TEMPLATE_BYTES_MAX, TEMPLATES_MAX,
 };
 use crate::base::stamp::{FORMAT_BYTES, Format};
-use crate::base::time::Timestamp;
 
 /// What [`super::template::Planned::put_shared`] wrote, read.
 #[derive(Debug)]
@@ -30,30 +28,15 @@ pub(super) struct Templates {
     /// in templates is counted without any column.
     used: Vec<Vec<(u32, u32)>>,
     pools: Vec<PoolShape>,
+    questions: Questions,
+    folded_bytes: AtomicUsize,
 }
 
 /// What a pool's columns need to be read.
 #[derive(Debug)]
-enum PoolShape {
-    Texts(Arc<Texts>),
+pub(super) enum PoolShape {
+    Texts(Dictionary),
     Stamps(Format),
-}
-
-/// The values of a pool in a chunk, and which is next.
-enum Cursor {
-    Texts(Column, usize),
-    Stamps(Format, std::vec::IntoIter<i64>),
-}
-
-/// The texts of a chunk, rebuilt.
-#[derive(Debug)]
-pub(super) struct Rebuilt {
-    texts: Texts,
-    /// Where the slots of all rows stand in their texts, and where each row's begin.
-    slots: Vec<(u32, u32)>,
-    firsts: Vec<usize>,
-    /// Where what stood in the hole starts.
-    holes: Vec<Option<usize>>,
 }
 
 impl Templates {
@@ -97,75 +80,46 @@ impl Templates {
             .into_iter()
             .map(|key| match key {
                 Key::Stamp(format) => Ok(PoolShape::Stamps(format)),
-                Key::Texts => take_dictionary(input).map(PoolShape::Texts),
+                Key::Texts => {
+                    take_dictionary(input).map(|texts| PoolShape::Texts(Dictionary::new(texts)))
+                }
             })
             .collect();
-        Ok(Self { lines: templates, used: used?, pools: pools? })
+        let (questions, folded_bytes) = (Questions::default(), AtomicUsize::new(0));
+        Ok(Self { lines: templates, used: used?, pools: pools?, questions, folded_bytes })
     }
 
-    /// Rebuilds the texts of a chunk; `times` are its records', `hole` says what stands in the
-    /// hole of a row.
-    pub(super) fn rebuild<'h>(
-        &self,
-        input: &mut &[u8],
-        chunk: usize,
-        times: &[Timestamp],
-        hole: impl Fn(usize) -> Option<&'h [u8]>,
-    ) -> Read<Rebuilt> {
-        let unknown = Damage("a template that there is not");
-        let used = self.used.get(chunk).map_or(&[][..], Vec::as_slice);
-        let directory = Directory::take(input)?;
-        let mut column = directory.column(0);
-        let rows: Vec<&[Piece]> = take_planes(&mut column, times.len())?
-            .into_iter()
-            .map(|n| {
-                let (template, _) = used.get(usize::try_from(n).ok()?)?;
-                self.lines.get(*template as usize).map(Vec::as_slice)
-            })
-            .collect::<Option<_>>()
-            .ok_or(unknown)?;
-        done(column)?;
-        let mut cursors = self.cursors(&directory, &rows)?;
-        let mut rebuilt = Rebuilt {
-            texts: Texts::default(),
-            slots: Vec::new(),
-            firsts: Vec::with_capacity(rows.len()),
-            holes: Vec::with_capacity(rows.len()),
-        };
-        for ((row, pieces), time) in rows.into_iter().enumerate().zip(times) {
-            rebuilt.row(pieces, &mut cursors, *time, || hole(row))?;
-        }
-        Ok(rebuilt)
+    /// The templates that a chunk has, rising, and how many rows each.
+    pub(super) fn used(&self, chunk: usize) -> &[(u32, u32)] {
+        self.used.get(chunk).map_or(&[], Vec::as_slice)
     }
 
-    /// The columns of a chunk; how long each is, its templates say.
-    fn cursors(&self, directory: &Directory<'_>, rows: &[&[Piece]]) -> Read<Vec<Cursor>> {
-        let mut counts = vec![0_usize; self.pools.len()];
-        for piece in rows.iter().copied().flatten() {
-            if let Some(pool) = piece.pool()
-                && let Some(count) = counts.get_mut(pool as usize)
-            {
-                *count += 1;
-            }
-        }
-        if directory.numbers().any(|n| n > counts.len()) {
-            return Err(Damage("a column of no pool"));
-        }
-        let cursor = |(n, (pool, count)): (usize, (&PoolShape, usize))| {
-            let mut column = directory.column(n + 1);
-            let input = &mut column;
-            let cursor = match pool {
-                PoolShape::Texts(dictionary) => {
-                    Cursor::Texts(take_column(input, count, dictionary)?, 0)
-                }
-                PoolShape::Stamps(format) => {
-                    let values = if count > 0 { take_integers(input, count)? } else { Vec::new() };
-                    Cursor::Stamps(*format, values.into_iter())
-                }
-            };
-            done(column).map(|()| cursor)
-        };
-        self.pools.iter().zip(counts).enumerate().map(cursor).collect()
+    /// The pieces of a template.
+    pub(super) fn template(&self, n: u32) -> &[Piece] {
+        self.lines.get(n as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// All pools.
+    pub(super) fn pools(&self) -> &[PoolShape] {
+        &self.pools
+    }
+
+    /// What is known of a text.
+    pub(super) fn question(&self, finder: &Finder) -> Known {
+        self.questions.get(finder, &self.lines)
+    }
+
+    /// Which entries of a pool's dictionary pass.
+    pub(super) fn entries(&self, asked: &Asked, pool: u32, of: &Dictionary) -> Arc<RowSet> {
+        let before = of.weight();
+        let entries = asked.entries(pool, of);
+        self.folded_bytes.fetch_add(of.weight() - before, Ordering::Relaxed);
+        entries
+    }
+
+    /// Bytes that dictionaries take once more, folded.
+    pub(super) fn folded_bytes(&self) -> usize {
+        self.folded_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -223,74 +177,4 @@ fn take_piece(input: &mut &[u8], pools: usize) -> Read<Piece> {
 fn take_pool(input: &mut &[u8], pools: usize) -> Read<u32> {
     let pool = u32::try_from(take_varint(input)?).ok();
     pool.filter(|pool| (*pool as usize) < pools).ok_or(Damage("a pool that there is not"))
-}
-
-impl Rebuilt {
-    fn row<'h>(
-        &mut self,
-        pieces: &[Piece],
-        cursors: &mut [Cursor],
-        time: Timestamp,
-        hole: impl Fn() -> Option<&'h [u8]>,
-    ) -> Read<()> {
-        let short = Damage("a column that is too short");
-        let start = self.texts.total();
-        self.firsts.push(self.slots.len());
-        let mut hole_at = None;
-        for piece in pieces {
-            let from = self.texts.total() - start;
-            match piece {
-                Piece::Static(text) => self.texts.open().extend_from_slice(text),
-                Piece::Hole => {
-                    hole_at = Some(from);
-                    self.texts.open().extend_from_slice(hole().ok_or(short)?);
-                }
-                Piece::Slot(pool) | Piece::Keyed(pool, _) => {
-                    match cursors.get_mut(*pool as usize).ok_or(short)? {
-                        Cursor::Texts(column, next) => {
-                            if !column.write(*next, self.texts.open()) {
-                                return Err(short);
-                            }
-                            *next += 1;
-                        }
-                        Cursor::Stamps(format, values) => {
-                            let value = values.next().ok_or(short)?.wrapping_add(format.at(time.0));
-                            format.write(value, self.texts.open());
-                        }
-                    }
-                    let offset = |n: usize| u32::try_from(n).map_err(|_| Damage("a text too long"));
-                    self.slots.push((offset(from)?, offset(self.texts.total() - start)?));
-                }
-            }
-        }
-        self.holes.push(hole_at);
-        self.texts.close();
-        if self.texts.total() > COLUMN_BYTES_MAX {
-            return Err(Damage("a column that is too long"));
-        }
-        Ok(())
-    }
-
-    /// The text of a row.
-    pub(super) fn get(&self, row: usize) -> Option<&[u8]> {
-        self.texts.get(row)
-    }
-
-    /// Where what stood in the hole starts in a row's text; `None` where it has none.
-    pub(super) fn hole(&self, row: usize) -> Option<usize> {
-        self.holes.get(row).copied().flatten()
-    }
-
-    /// A slot of a row's text, counted from 0.
-    pub(super) fn slot(&self, row: usize, n: usize) -> Option<&[u8]> {
-        let first = *self.firsts.get(row)?;
-        let end = self.firsts.get(row + 1).copied().unwrap_or(self.slots.len());
-        let (start, stop) = *self.slots.get(first..end)?.get(n)?;
-        self.texts.get(row)?.get(start as usize..stop as usize)
-    }
-
-    /// Bytes in memory.
-    pub(super) fn weight(&self) -> usize {
-        self.texts.weight() + self.slots.len() * 8 + self.firsts.len() * 24
-    }
 }

@@ -1,63 +1,25 @@
 //! The rows of an open chunk: its columns, each decoded when it is first asked for.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
+use super::ask::{self, Asked, By, Groups, Watch};
 use super::body::{Open, Part, Shared, lazily};
-use super::column::{Column, take_column};
-use super::fields::{ChunkFields, Place};
+use super::chunk_fields::{ChunkFields, FieldReader, FieldsView, Lines};
+use super::column::take_column;
 use super::integers::take_integers;
+use super::lines::{ChunkLines, Cuts, Reader, Times, View};
+use super::names::Named;
 use super::pack::{Damage, Read, done, take_planes};
-use super::rebuild::Rebuilt;
 use super::record::{read_facility, read_severity, rebuild_span, take_via};
-use super::{ChunkMeta, Rows};
+use super::set::RowSet;
+use super::{ChunkMeta, Look, Name, Rows};
 use crate::base::error::{Error, Result};
+use crate::base::find::Finder;
+use crate::base::fold::Folder;
 use crate::base::record::{Defects, Facility, Line, Record, Severity, Via};
 use crate::base::time::Timestamp;
-use crate::base::value::Field;
-
-/// A column whose few different values are shared by the rows that have them.
-#[derive(Debug)]
-struct Named<T: ?Sized> {
-    /// For each row the value, and one; 0 for none.
-    rows: Vec<u32>,
-    values: Vec<Arc<T>>,
-}
-
-impl<T: ?Sized> Named<T> {
-    /// From a column, and which rows have a value.
-    fn new(column: &Column, present: &[bool], read: fn(&[u8]) -> Read<Arc<T>>) -> Read<Self> {
-        let mut entries: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState> = HashMap::default();
-        let mut named = Self { rows: Vec::with_capacity(present.len()), values: Vec::new() };
-        let mut room = Vec::new();
-        let mut next = 0;
-        for present in present {
-            if !present {
-                named.rows.push(0);
-                continue;
-            }
-            let text = column.text(next, &mut room).ok_or(Damage("a column that is too short"))?;
-            next += 1;
-            let known = entries.get(text).copied();
-            let entry = known.unwrap_or(u32::try_from(entries.len() + 1).unwrap_or(u32::MAX));
-            if known.is_none() {
-                named.values.push(read(text)?);
-                entries.insert(text.into(), entry);
-            }
-            named.rows.push(entry);
-        }
-        Ok(named)
-    }
-
-    fn get(&self, row: usize) -> Option<&Arc<T>> {
-        let entry = self.rows.get(row)?.checked_sub(1)?;
-        self.values.get(usize::try_from(entry).ok()?)
-    }
-
-    fn weight(&self) -> usize {
-        self.rows.len() * size_of::<u32>() + self.values.len() * 64
-    }
-}
+use crate::base::value::{Field, Value};
 
 fn take_name(text: &[u8]) -> Read<Arc<str>> {
     std::str::from_utf8(text).map(Into::into).map_err(|_| Damage("a name is not UTF-8"))
@@ -86,9 +48,11 @@ pub(super) struct ChunkRows {
     via: OnceLock<Named<Via>>,
     tag: OnceLock<Named<str>>,
     defects: OnceLock<Vec<i64>>,
-    around: OnceLock<Rebuilt>,
-    messages: OnceLock<Rebuilt>,
+    around: OnceLock<ChunkLines>,
+    messages: OnceLock<ChunkLines>,
     fields: OnceLock<ChunkFields>,
+    /// Where this is, for errors.
+    here: String,
 }
 
 impl ChunkRows {
@@ -96,7 +60,9 @@ impl ChunkRows {
     pub(super) fn new(body: Arc<Open>, chunk: usize) -> Result<Self> {
         let missing = || Error::corrupt("a body", format!("no chunk {chunk}"));
         let meta = body.chunks().get(chunk).cloned().ok_or_else(missing)?;
+        let here = format!("chunk {chunk} of the body at {}", body.at());
         Ok(Self {
+            here,
             body,
             chunk,
             meta,
@@ -169,45 +135,135 @@ impl ChunkRows {
         })
     }
 
-    fn messages(&self) -> Result<&Rebuilt> {
-        lazily(&self.messages, || {
-            let shared = self.body.messages()?;
-            let times = self.times()?;
-            self.part(Part::Message, |input| shared.rebuild(input, self.chunk, times, |_| None))
+    fn messages(&self) -> Result<View<'_>> {
+        let shared = self.body.messages()?;
+        let lines = lazily(&self.messages, || {
+            let take =
+                |input: &mut &[u8]| ChunkLines::take(input, shared, self.chunk, self.meta.rows);
+            self.part(Part::Message, take)
+        })?;
+        Ok(View { lines, shared, times: self, here: &self.here })
+    }
+
+    fn around(&self) -> Result<View<'_>> {
+        let shared = self.body.around()?;
+        let lines = lazily(&self.around, || {
+            let take =
+                |input: &mut &[u8]| ChunkLines::take(input, shared, self.chunk, self.meta.rows);
+            self.part(Part::Around, take)
+        })?;
+        Ok(View { lines, shared, times: self, here: &self.here })
+    }
+
+    fn message_bytes(&self, row: usize, cuts: &mut Cuts) -> Result<Vec<u8>> {
+        let (messages, mut text) = (self.messages()?, Vec::new());
+        messages.into_reader()?.read(row, &[], &mut text, cuts)?;
+        Ok(text)
+    }
+
+    fn utf8<'t>(&self, text: &'t [u8]) -> Result<&'t str> {
+        std::str::from_utf8(text).map_err(|_| Damage("a message is not UTF-8").at(&self.here))
+    }
+
+    /// A row's record; `readers` know where they are.
+    fn put_together(&self, row: usize, readers: &mut Readers<'_>) -> Result<Record> {
+        let beyond = || self.beyond(row);
+        let received = lazily(&self.received, || self.integers(Part::Received))?;
+        let defects = lazily(&self.defects, || self.integers(Part::Defects))?;
+        Ok(Record {
+            id: *self.ids()?.get(row).ok_or_else(beyond)?,
+            time: *Rows::times(self)?.get(row).ok_or_else(beyond)?,
+            received: Timestamp(*received.get(row).ok_or_else(beyond)?),
+            host: self.hosts()?.get(row).cloned().ok_or_else(beyond)?,
+            app: self.apps()?.get(row).cloned().ok_or_else(beyond)?,
+            severity: self.severity(row)?,
+            facility: *self.facilities()?.get(row).ok_or_else(beyond)?,
+            pid: self.pids()?.get(row).map(|pid| (**pid).into()),
+            line: self.line(row, readers)?,
+            fields: readers.fields.read(row)?,
+            format: self.formats()?.get(row).cloned(),
+            via: self.vias()?.get(row).cloned().ok_or_else(beyond)?,
+            tag: self.tags()?.get(row).cloned(),
+            defects: Defects::from_bits(defects.get(row).ok_or_else(beyond)?.cast_unsigned()),
         })
     }
 
-    fn around(&self) -> Result<&Rebuilt> {
-        lazily(&self.around, || {
-            let shared = self.body.around()?;
-            let (times, messages) = (self.times()?, self.messages()?);
-            self.part(Part::Around, |input| {
-                shared.rebuild(input, self.chunk, times, |row| messages.get(row))
-            })
-        })
+    fn line(&self, row: usize, readers: &mut Readers<'_>) -> Result<Line> {
+        let Readers { messages, around, message, cuts, .. } = readers;
+        message.clear();
+        messages.read(row, &[], message, cuts)?;
+        let mut raw = Vec::new();
+        around.read(row, message, &mut raw, cuts)?;
+        let message = self.utf8(message)?;
+        let Some(start) = cuts.hole else { return Ok(Line::with_message(raw, message)) };
+        rebuild_span(&raw, start, start + message.len()).map_err(|d| d.at(&self.here))
     }
 
-    fn line(&self, row: usize) -> Result<Line> {
-        let (around, message) = (self.around()?, self.message(row)?);
-        let raw = around.get(row).ok_or_else(|| self.beyond(row))?;
-        let Some(start) = around.hole(row) else { return Ok(Line::with_message(raw, message)) };
-        rebuild_span(raw, start, start + message.len()).map_err(|d| d.at(&self.here()))
-    }
-
-    fn chunk_fields(&self) -> Result<&ChunkFields> {
-        lazily(&self.fields, || {
+    fn fields_view(&self) -> Result<FieldsView<'_>> {
+        let fields = lazily(&self.fields, || {
             let shared = self.body.fields()?;
             self.part(Part::Fields, |input| ChunkFields::take(input, shared, self.meta.rows))
-        })
+        })?;
+        Ok(FieldsView { fields, lines: self, here: &self.here })
     }
 
-    fn here(&self) -> String {
-        format!("chunk {} of the body at {}", self.chunk, self.body.at())
+    fn vias(&self) -> Result<&Named<Via>> {
+        self.names(&self.via, (Part::Via, Shared::Via), false, read_via)
+    }
+
+    fn pids(&self) -> Result<&Named<str>> {
+        self.names(&self.pid, (Part::Pid, Shared::Pid), true, take_name)
+    }
+
+    fn formats(&self) -> Result<&Named<str>> {
+        self.names(&self.format, (Part::Format, Shared::Format), true, take_name)
+    }
+
+    fn tags(&self) -> Result<&Named<str>> {
+        self.names(&self.tag, (Part::Tag, Shared::Tag), true, take_name)
+    }
+
+    fn facilities(&self) -> Result<&Vec<Option<Facility>>> {
+        lazily(&self.facility, || self.codes(Part::Facility, read_facility))
+    }
+
+    /// Those of `among` in whose message it is found.
+    fn find_in_messages(
+        &self,
+        finder: &Finder,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+    ) -> Asked<RowSet> {
+        let view = self.messages()?;
+        let known = view.shared.question(finder);
+        let Some(question) = known.question() else { return Ok(RowSet::none(among.rows())) };
+        let found = view.find(question, among, watch)?;
+        let (mut folder, mut text, mut cuts) = (Folder::default(), Vec::new(), Cuts::default());
+        if found.maybe.is_none() {
+            return Ok(found.sure);
+        }
+        let mut reader = view.into_reader()?;
+        let looked_at = ask::filter(&found.maybe, watch, |row| {
+            text.clear();
+            reader.read(row, &[], &mut text, &mut cuts)?;
+            let message = self.utf8(&text)?;
+            Ok(finder.is_in(if finder.folds() { folder.fold(message) } else { message }))
+        })?;
+        Ok(found.sure.or(&looked_at))
     }
 
     fn beyond(&self, row: usize) -> Error {
-        Error::corrupt(self.here(), format!("no row {row}"))
+        Error::corrupt(self.here.clone(), format!("no row {row}"))
     }
+}
+
+/// What reads records, one after the other.
+struct Readers<'a> {
+    messages: Reader<'a>,
+    around: Reader<'a>,
+    fields: FieldReader<'a>,
+    message: Vec<u8>,
+    cuts: Cuts,
 }
 
 fn take_flags(input: &mut &[u8], count: usize) -> Read<Vec<bool>> {
@@ -221,14 +277,15 @@ impl Rows for ChunkRows {
 
     fn ids(&self) -> Result<&[u64]> {
         let ids = lazily(&self.ids, || {
-            Ok(self.integers(Part::Id)?.into_iter().map(i64::cast_unsigned).collect())
+            let ids = self.integers(Part::Id);
+            ids.map(|ids| ids.into_iter().map(i64::cast_unsigned).collect())
         })?;
         Ok(ids)
     }
 
     fn times(&self) -> Result<&[Timestamp]> {
         let times = lazily(&self.times, || {
-            Ok(self.integers(Part::Time)?.into_iter().map(Timestamp).collect())
+            self.integers(Part::Time).map(|times| times.into_iter().map(Timestamp).collect())
         })?;
         Ok(times)
     }
@@ -245,67 +302,188 @@ impl Rows for ChunkRows {
         self.apps()?.get(row).map(|name| &**name).ok_or_else(|| self.beyond(row))
     }
 
-    fn message(&self, row: usize) -> Result<&str> {
-        let text = self.messages()?.get(row).ok_or_else(|| self.beyond(row))?;
-        std::str::from_utf8(text).map_err(|_| Damage("a message is not UTF-8").at(&self.here()))
+    fn message(&self, row: usize) -> Result<Cow<'_, str>> {
+        let text = self.message_bytes(row, &mut Cuts::default())?;
+        let utf8 = String::from_utf8(text);
+        utf8.map(Cow::Owned).map_err(|_| Damage("a message is not UTF-8").at(&self.here))
     }
 
-    fn fields(&self, row: usize) -> Result<&[Field]> {
-        let fields = self.chunk_fields()?;
-        let around = if fields.needs(row, Place::Around) { Some(self.around()?) } else { None };
-        let messages =
-            if fields.needs(row, Place::Message) { Some(self.messages()?) } else { None };
-        let slot = |place, n| match place {
-            Place::Around => around?.slot(row, n),
-            Place::Message => messages?.slot(row, n),
+    fn fields(&self, row: usize) -> Result<Cow<'_, [Field]>> {
+        self.fields_view()?.reader()?.read(row).map(Cow::Owned)
+    }
+
+    fn find(
+        &self,
+        finder: &Finder,
+        look: Look,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+    ) -> Asked<RowSet> {
+        if finder.parts().next().is_none() {
+            return Ok(among.clone()); // it is found everywhere
+        }
+        let mut found = self.find_in_messages(finder, among, watch)?;
+        if look == Look::Message || found == *among {
+            return Ok(found);
+        }
+        let mut folder = Folder::default();
+        for names in [self.hosts()?, self.apps()?] {
+            let with = names
+                .select(|name| finder.is_in(if finder.folds() { folder.fold(name) } else { name }));
+            found = found.or(&with.and(among));
+        }
+        let left = among.minus(&found);
+        if left.is_none() {
+            return Ok(found);
+        }
+        // A value that stands in a slot of the message was found there.
+        Ok(found.or(&self.fields_view()?.find(finder, &left, watch)?))
+    }
+
+    fn with_message(
+        &self,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+        is: &mut dyn FnMut(&str) -> bool,
+    ) -> Asked<RowSet> {
+        let view = self.messages()?;
+        let (mut reader, mut text, mut cuts) = (view.into_reader()?, Vec::new(), Cuts::default());
+        ask::filter(among, watch, |row| {
+            text.clear();
+            reader.read(row, &[], &mut text, &mut cuts)?;
+            self.utf8(&text).map(&mut *is)
+        })
+    }
+
+    fn with_name(
+        &self,
+        name: Name,
+        among: &RowSet,
+        _: &mut dyn Watch,
+        is: &mut dyn FnMut(&str) -> bool,
+    ) -> Asked<RowSet> {
+        let found = match name {
+            Name::Host => self.hosts()?.select(is),
+            Name::App => self.apps()?.select(is),
+            Name::Pid => self.pids()?.select(is),
+            Name::Format => self.formats()?.select(is),
+            Name::Tag => self.tags()?.select(is),
+            Name::WireFormat => self.vias()?.select(|via| is(&via.format)),
+            Name::Listener => self.vias()?.select(|via| is(&via.listener)),
+            Name::Transport => self.vias()?.select(|via| is(&via.transport)),
+            Name::Peer => self.vias()?.select(|via| is(&via.peer)),
+            Name::Facility => {
+                let mut known: [Option<bool>; 256] = [None; 256];
+                let codes = self.facilities()?;
+                RowSet::of(self.meta.rows, |row| {
+                    let Some(Some(facility)) = codes.get(row).copied() else { return false };
+                    match known.get_mut(usize::from(facility.code())) {
+                        Some(known) => *known.get_or_insert_with(|| is(facility.name())),
+                        None => is(facility.name()),
+                    }
+                })
+            }
         };
-        fields.get(row, slot).map_err(|damage| damage.at(&self.here()))
+        Ok(found.and(among))
+    }
+
+    fn with_severity(
+        &self,
+        among: &RowSet,
+        _: &mut dyn Watch,
+        is: &mut dyn FnMut(Severity) -> bool,
+    ) -> Asked<RowSet> {
+        let passes: Vec<Severity> = Severity::ALL.iter().copied().filter(|s| is(*s)).collect();
+        let severities = self.severities()?;
+        let found = RowSet::of(self.meta.rows, |row| {
+            severities.get(row).copied().flatten().is_some_and(|s| passes.contains(&s))
+        });
+        Ok(found.and(among))
+    }
+
+    fn with_field(
+        &self,
+        named: &dyn Fn(&str) -> bool,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+        is: &mut dyn FnMut(&Value) -> bool,
+    ) -> Asked<RowSet> {
+        self.fields_view()?.select(named, among, watch, is)
+    }
+
+    fn group(&self, by: &By<'_>, among: &RowSet, watch: &mut dyn Watch) -> Asked<Groups> {
+        let names = match by {
+            By::Name(Name::Host) => self.hosts()?,
+            By::Name(Name::App) => self.apps()?,
+            By::Name(Name::Pid) => self.pids()?,
+            By::Name(Name::Format) => self.formats()?,
+            By::Name(Name::Tag) => self.tags()?,
+            _ => return ask::group(self, by, among, watch),
+        };
+        let (codes, values) = names.all();
+        let of = among.iter().map(|row| codes.get(row).unwrap_or_default()).collect();
+        let mut texts = vec![None];
+        texts.extend(values.iter().map(|name| Some(name.to_string())));
+        Ok(Groups { of, values: texts })
     }
 
     fn has_field(&self, named: &dyn Fn(&str) -> bool) -> Result<bool> {
-        let names = self.chunk_fields()?.names().map_err(|damage| damage.at(&self.here()))?;
-        Ok(names.iter().any(|name| named(name)))
+        self.fields_view()?.has(named)
     }
 
     fn record(&self, row: usize) -> Result<Arc<Record>> {
-        let beyond = || self.beyond(row);
-        let received = lazily(&self.received, || self.integers(Part::Received))?;
-        let facility = lazily(&self.facility, || self.codes(Part::Facility, read_facility))?;
-        let defects = lazily(&self.defects, || self.integers(Part::Defects))?;
-        let pid = self.names(&self.pid, (Part::Pid, Shared::Pid), true, take_name)?;
-        let format = self.names(&self.format, (Part::Format, Shared::Format), true, take_name)?;
-        let via = self.names(&self.via, (Part::Via, Shared::Via), false, read_via)?;
-        let tag = self.names(&self.tag, (Part::Tag, Shared::Tag), true, take_name)?;
-        Ok(Arc::new(Record {
-            id: *self.ids()?.get(row).ok_or_else(beyond)?,
-            time: *self.times()?.get(row).ok_or_else(beyond)?,
-            received: Timestamp(*received.get(row).ok_or_else(beyond)?),
-            host: self.hosts()?.get(row).cloned().ok_or_else(beyond)?,
-            app: self.apps()?.get(row).cloned().ok_or_else(beyond)?,
-            severity: self.severity(row)?,
-            facility: *facility.get(row).ok_or_else(beyond)?,
-            pid: pid.get(row).map(|pid| (**pid).into()),
-            line: self.line(row)?,
-            fields: self.fields(row)?.to_vec(),
-            format: format.get(row).cloned(),
-            via: via.get(row).cloned().ok_or_else(beyond)?,
-            tag: tag.get(row).cloned(),
-            defects: Defects::from_bits(defects.get(row).ok_or_else(beyond)?.cast_unsigned()),
-        }))
+        let one = RowSet::from_rows(self.meta.rows, [row]);
+        self.records(&one)?.pop().ok_or_else(|| self.beyond(row))
+    }
+
+    fn records(&self, rows: &RowSet) -> Result<Vec<Arc<Record>>> {
+        let fields = self.fields_view()?;
+        let mut readers = Readers {
+            messages: self.messages()?.into_reader()?,
+            around: self.around()?.into_reader()?,
+            fields: fields.reader()?,
+            message: Vec::new(),
+            cuts: Cuts::default(),
+        };
+        rows.iter().map(|row| self.put_together(row, &mut readers).map(Arc::new)).collect()
     }
 
     fn weight(&self) -> usize {
-        let named = |cell: &OnceLock<Named<str>>| cell.get().map_or(0, Named::weight);
-        let names: usize = [&self.host, &self.app, &self.pid, &self.format, &self.tag]
-            .into_iter()
-            .map(named)
-            .sum();
-        let texts: usize = [&self.around, &self.messages]
-            .into_iter()
-            .filter_map(OnceLock::get)
-            .map(Rebuilt::weight)
-            .sum();
-        let fields = self.fields.get().map_or(0, ChunkFields::weight);
-        self.meta.rows * 32 + names + texts + fields
+        fn of<T>(cell: &OnceLock<Vec<T>>) -> usize {
+            cell.get().map_or(0, |values| values.len() * size_of::<T>())
+        }
+        let names = [&self.host, &self.app, &self.pid, &self.format, &self.tag];
+        let names = names.into_iter().filter_map(OnceLock::get).map(Named::weight);
+        let lines = [&self.around, &self.messages];
+        let lines = lines.into_iter().filter_map(OnceLock::get).map(ChunkLines::weight);
+        let integers = of(&self.ids) + of(&self.times) + of(&self.received) + of(&self.defects);
+        names.sum::<usize>()
+            + lines.sum::<usize>()
+            + integers
+            + of(&self.severity)
+            + of(&self.facility)
+            + self.via.get().map_or(0, Named::weight)
+            + self.fields.get().map_or(0, ChunkFields::weight)
+    }
+
+    fn shed(&self) {
+        for lines in [&self.around, &self.messages].into_iter().filter_map(OnceLock::get) {
+            lines.shed();
+        }
+    }
+}
+
+impl Times for ChunkRows {
+    fn times(&self) -> Result<&[Timestamp]> {
+        Rows::times(self)
+    }
+}
+
+impl Lines for ChunkRows {
+    fn around(&self) -> Result<View<'_>> {
+        Self::around(self)
+    }
+    fn messages(&self) -> Result<View<'_>> {
+        Self::messages(self)
     }
 }

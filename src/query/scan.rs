@@ -449,9 +449,10 @@ impl Plan {
         for same in places.chunk_by(|a, b| a.0 == b.0) {
             let Some(chunk) = same.first().and_then(|p| self.chunks.get(p.0)) else { continue };
             let rows = told(&**chunk, chunk.rows())?;
-            for (_, row, n) in same {
-                records.push((*n, told(&**chunk, rows.record(*row))?));
-            }
+            let wanted = RowSet::from_rows(chunk.meta().rows, same.iter().map(|p| p.1));
+            let read = told(&**chunk, rows.records(&wanted))?;
+            // The places are sorted by row as well.
+            records.extend(same.iter().map(|p| p.2).zip(read));
         }
         records.sort_unstable_by_key(|r| r.0);
         Ok(records.into_iter().map(|r| r.1).collect())

@@ -1,7 +1,8 @@
 //! One bounded cache for all that queries open: segment files, indexes, filters, chunks.
 //!
 //! Nothing in it ever changes on disk, so nothing is ever out of date; what has not been asked for
-//! the longest goes first. Who holds a thing keeps it alive beyond its eviction.
+//! the longest goes first: of chunks the decoded columns, then, if that is not enough, all of it.
+//! Who holds a thing keeps it alive beyond its eviction.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +49,7 @@ impl Opened {
 }
 
 /// Chunks grow after they were put in, so the bound is looked at after so many uses too.
-const HITS_A_LOOK: u64 = 64;
+const HITS_A_LOOK: u64 = 8;
 
 /// By segment number and part.
 pub(super) struct Cache {
@@ -122,6 +123,17 @@ impl Inner {
             return Vec::new();
         }
         by_age.sort_unstable_by_key(|(at, _, _)| *at);
+        for (_, key, weight) in &mut by_age {
+            if total <= bytes_max {
+                return Vec::new();
+            }
+            if let Some((_, Opened::Rows(rows))) = self.entries.get(key) {
+                rows.shed();
+                let left = rows.weight();
+                total = total.saturating_sub(weight.saturating_sub(left));
+                *weight = left;
+            }
+        }
         let mut evicted = Vec::new();
         for (_, key, weight) in by_age {
             if total <= bytes_max {

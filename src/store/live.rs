@@ -4,6 +4,7 @@
 //! changes and is the same to a scan as a chunk of a segment. A commit costs what the batch costs,
 //! a snapshot the pointers of the last piece, neither what is live.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
@@ -162,11 +163,11 @@ impl Rows for Opened {
     fn app(&self, row: usize) -> Result<&str> {
         Ok(&self.0.row(row)?.app)
     }
-    fn message(&self, row: usize) -> Result<&str> {
-        Ok(self.0.row(row)?.message())
+    fn message(&self, row: usize) -> Result<Cow<'_, str>> {
+        Ok(self.0.row(row)?.message().into())
     }
-    fn fields(&self, row: usize) -> Result<&[Field]> {
-        Ok(&self.0.row(row)?.fields)
+    fn fields(&self, row: usize) -> Result<Cow<'_, [Field]>> {
+        Ok(Cow::Borrowed(&self.0.row(row)?.fields))
     }
     fn record(&self, row: usize) -> Result<Arc<Record>> {
         self.0.row(row).map(Arc::clone)

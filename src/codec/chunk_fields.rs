@@ -1,0 +1,378 @@
+//! The fields of a chunk's rows, read: columns at once, each row's fields when they are asked for.
+//!
+//! Names are decided on shapes, values where they stand: in columns of their own, or in slots of
+//! the lines, which are read through [`Lines`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::ask::{self, Asked as Answer, Watch};
+use super::column::{Column, take_column};
+use super::fields::{Entry, Kind, LOOSE, Place, SharedFields, Source, read_text};
+use super::lines::{Reader, View};
+use super::pack::{Damage, Read, done, take_planes};
+use super::places::{Codes, Places, Walk};
+use super::probe::Probe;
+use super::question::Asked;
+use super::record::read_fields;
+use super::set::RowSet;
+use super::texts::Texts;
+use super::work;
+use crate::base::error::Result;
+use crate::base::find::Finder;
+use crate::base::fold::Folder;
+use crate::base::value::{Field, Value};
+
+/// Where the lines of the same rows are read.
+pub(super) trait Lines {
+    /// What stands around messages.
+    fn around(&self) -> Result<View<'_>>;
+    /// The messages.
+    fn messages(&self) -> Result<View<'_>>;
+}
+
+/// The fields of a chunk.
+#[derive(Debug)]
+pub(super) struct ChunkFields {
+    shared: Arc<SharedFields>,
+    /// The shapes that the chunk has; a row's kind is the place of its shape here.
+    shapes: Vec<u32>,
+    /// Pool 0 is that of loose rows, then come the others that have values here.
+    places: Places,
+    /// By the same numbers, with the number in the segment and one (0 for loose rows).
+    columns: Vec<(u32, Column)>,
+}
+
+impl ChunkFields {
+    /// Reads the columns of a chunk of so many rows.
+    pub(super) fn take(input: &mut &[u8], shared: &Arc<SharedFields>, rows: usize) -> Read<Self> {
+        let unknown = Damage("a shape that there is not");
+        let mut numbers: HashMap<u32, u32, foldhash::fast::RandomState> = HashMap::default();
+        let mut shapes: Vec<(u32, usize)> = Vec::new();
+        let mut kinds = Vec::with_capacity(rows);
+        for shape in take_planes(input, rows)? {
+            let shape = u32::try_from(shape).map_err(|_| unknown)?;
+            let next = u32::try_from(shapes.len()).map_err(|_| unknown)?;
+            let kind = *numbers.entry(shape).or_insert(next);
+            if kind == next {
+                shapes.push((shape, 0));
+            }
+            if let Some((_, rows)) = shapes.get_mut(kind as usize) {
+                *rows += 1;
+            }
+            kinds.push(kind);
+        }
+        let mut counts = vec![0_usize; shared.pools().len() + 1];
+        for (shape, rows) in &shapes {
+            for pool in slots_of(shared, *shape).ok_or(unknown)? {
+                *counts.get_mut(pool as usize).ok_or(unknown)? += rows;
+            }
+        }
+        let mut columns = Vec::new();
+        let mut local = vec![u32::MAX; counts.len()];
+        for ((pool, count), local) in (0_u32..).zip(counts).zip(&mut local) {
+            let dictionary = match pool.checked_sub(1) {
+                None => shared.loose(),
+                Some(pool) => shared.pools().get(pool as usize).ok_or(unknown)?,
+            };
+            let column = take_column(input, count, dictionary)?;
+            if count > 0 {
+                work::decoded(0);
+                *local = u32::try_from(columns.len()).map_err(|_| unknown)?;
+                columns.push((pool, column));
+            }
+        }
+        let slots = |(shape, _): &(u32, usize)| {
+            let pools = slots_of(shared, *shape).unwrap_or_default();
+            pools.into_iter().filter_map(|pool| local.get(pool as usize).copied()).collect()
+        };
+        let slots = shapes.iter().map(slots).collect();
+        let places = Places::new(Codes::new(&kinds, shapes.len()), slots, columns.len());
+        let shapes = shapes.into_iter().map(|(shape, _)| shape).collect();
+        Ok(Self { shared: Arc::clone(shared), shapes, places, columns })
+    }
+
+    fn entries(&self, kind: u32) -> &[Entry] {
+        let shape = self.shapes.get(kind as usize).copied().unwrap_or(LOOSE);
+        self.shared.shape(shape).unwrap_or_default()
+    }
+
+    fn is_loose(&self, kind: u32) -> bool {
+        self.shapes.get(kind as usize) == Some(&LOOSE)
+    }
+
+    /// The kinds of rows for which `is` says so.
+    fn kinds(&self, mut is: impl FnMut(u32) -> bool) -> RowSet {
+        let many = u32::try_from(self.shapes.len()).unwrap_or(u32::MAX);
+        let marked: Vec<bool> = (0..many).map(&mut is).collect();
+        if marked.iter().all(|marked| !marked) {
+            return RowSet::none(self.places.kinds().len());
+        }
+        self.places.kinds().marked(&marked)
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn weight(&self) -> usize {
+        let columns: usize = self.columns.iter().map(|(_, column)| column.weight()).sum();
+        columns + self.places.weight() + self.shapes.len() * 4
+    }
+}
+
+/// The pools that a row of a shape takes a value of: 0 for loose rows, else their number and one.
+fn slots_of(shared: &SharedFields, shape: u32) -> Option<Vec<u32>> {
+    if shape == LOOSE {
+        return Some(vec![0]);
+    }
+    let pools = shared.shape(shape)?.iter().filter_map(|entry| match entry.source {
+        Source::Pool(pool) => Some(pool.saturating_add(1)),
+        Source::Nowhere | Source::Slot(..) => None,
+    });
+    Some(pools.collect())
+}
+
+/// Fields, with the lines that they may stand in.
+pub(super) struct FieldsView<'a> {
+    pub(super) fields: &'a ChunkFields,
+    pub(super) lines: &'a dyn Lines,
+    /// Where this is, for errors.
+    pub(super) here: &'a str,
+}
+
+impl FieldsView<'_> {
+    fn checked<T>(&self, read: Read<T>) -> Result<T> {
+        read.map_err(|damage| damage.at(self.here))
+    }
+
+    /// Has any row a field of a name that is meant?
+    pub(super) fn has(&self, named: &dyn Fn(&str) -> bool) -> Result<bool> {
+        let known = self.fields.shared.marked(named);
+        let is = |entry: &Entry| known.get(entry.name as usize).copied().unwrap_or_default();
+        let kinds = 0..u32::try_from(self.fields.shapes.len()).unwrap_or(u32::MAX);
+        if kinds.into_iter().any(|kind| self.fields.entries(kind).iter().any(is)) {
+            return Ok(true);
+        }
+        let Some((0, loose)) = self.fields.columns.first() else { return Ok(false) };
+        let mut text = Vec::new();
+        for n in 0..loose.len() {
+            if self.checked(read_loose(loose, n, &mut text))?.iter().any(|f| named(&f.name)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the fields of rows.
+    pub(super) fn reader(&self) -> Result<FieldReader<'_>> {
+        let slots = |place| {
+            let kinds = 0..u32::try_from(self.fields.shapes.len()).unwrap_or(u32::MAX);
+            let mut entries = kinds.into_iter().flat_map(|kind| self.fields.entries(kind));
+            entries.any(|e| matches!(e.source, Source::Slot(p, _) if p == place))
+        };
+        Ok(FieldReader {
+            view: self,
+            walk: Walk::new(&self.fields.places),
+            around: if slots(Place::Around) {
+                Some(self.lines.around()?.into_reader()?)
+            } else {
+                None
+            },
+            messages: if slots(Place::Message) {
+                Some(self.lines.messages()?.into_reader()?)
+            } else {
+                None
+            },
+            text: Vec::new(),
+        })
+    }
+
+    /// Those of `among` that have a field of a name that is meant, whose value passes.
+    pub(super) fn select(
+        &self,
+        named: &dyn Fn(&str) -> bool,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+        is: &mut dyn FnMut(&Value) -> bool,
+    ) -> Answer<RowSet> {
+        let known = self.fields.shared.marked(named);
+        let meant = |entry: &Entry| known.get(entry.name as usize).copied().unwrap_or_default();
+        let with = self.fields.kinds(|kind| {
+            self.fields.is_loose(kind) || self.fields.entries(kind).iter().any(meant)
+        });
+        let with = with.and(among);
+        if with.is_none() {
+            return Ok(with);
+        }
+        let mut reader = self.reader()?;
+        ask::filter(&with, watch, |row| reader.any(row, &meant, named, is))
+    }
+
+    /// Those of `among` where a value that stands in no slot of the message holds the text.
+    pub(super) fn find(
+        &self,
+        finder: &Finder,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+    ) -> Answer<RowSet> {
+        let rows = among.rows();
+        let asked = Asked::new(Probe::within(finder.clone()));
+        let mut found = RowSet::none(rows);
+        if asked.probe.holds(b"null") {
+            found = found.or(&self.fields.kinds(|kind| {
+                self.fields.entries(kind).iter().any(|e| matches!(e.source, Source::Nowhere))
+            }));
+        }
+        for ((pool, column), local) in self.fields.columns.iter().zip(0_u32..) {
+            watch.worked(column.len() / 64)?;
+            let kind = pool.checked_sub(1).map(|pool| self.fields.shared.kind_of(pool));
+            let values = match kind {
+                Some(Some(Kind::Array)) | None => {
+                    self.checked(find_in_items(finder, column, kind.is_none()))?
+                }
+                _ => {
+                    let none = Texts::default();
+                    asked.probe.of_column(column, &none, &RowSet::none(0))
+                }
+            };
+            if !values.is_none() {
+                found = found.or(&self.fields.places.rows_with(local, &values));
+            }
+        }
+        found = found.and(among);
+        let in_slots = self.fields.kinds(|kind| {
+            let around = |e: &Entry| matches!(e.source, Source::Slot(Place::Around, _));
+            self.fields.entries(kind).iter().any(around)
+        });
+        let left = in_slots.and(among).minus(&found);
+        if left.is_none() {
+            return Ok(found);
+        }
+        let view = self.lines.around()?;
+        let is_field = |row: usize, slot: usize| {
+            let kind = self.fields.places.kinds().get(row).unwrap_or_default();
+            let is = |e: &Entry| {
+                e.source == Source::Slot(Place::Around, u32::try_from(slot).unwrap_or(u32::MAX))
+            };
+            self.fields.entries(kind).iter().any(is)
+        };
+        Ok(found.or(&view.find_in_slots(&asked, &is_field, &left, watch)?))
+    }
+}
+
+/// Which values, that are arrays or whole lists of fields, hold the text in some item.
+fn find_in_items(finder: &Finder, column: &Column, loose: bool) -> Read<RowSet> {
+    let (mut text, mut folder) = (Vec::new(), Folder::default());
+    let mut holds =
+        |text: &str| finder.is_in(if finder.folds() { folder.fold(text) } else { text });
+    let mut found = Vec::new();
+    for n in 0..column.len() {
+        let is = if loose {
+            let fields = read_loose(column, n, &mut text)?;
+            fields.iter().any(|field| ask::any_text(&field.value, &mut holds))
+        } else {
+            let stored = column.text(n, &mut text).ok_or(Damage("a value that is not there"))?;
+            ask::any_text(&read_text(Kind::Array, stored)?, &mut holds)
+        };
+        if is {
+            found.push(n);
+        }
+    }
+    Ok(RowSet::from_rows(column.len(), found))
+}
+
+fn read_loose(column: &Column, n: usize, text: &mut Vec<u8>) -> Read<Vec<Field>> {
+    let mut input = column.text(n, text).ok_or(Damage("a value that is not there"))?;
+    let fields = read_fields(&mut input)?;
+    done(input).map(|()| fields)
+}
+
+/// Reads the fields of rows, one after the other or here and there.
+pub(super) struct FieldReader<'a> {
+    view: &'a FieldsView<'a>,
+    walk: Walk,
+    around: Option<Reader<'a>>,
+    messages: Option<Reader<'a>>,
+    text: Vec<u8>,
+}
+
+impl FieldReader<'_> {
+    /// The fields of a row.
+    pub(super) fn read(&mut self, row: usize) -> Result<Vec<Field>> {
+        let fields = self.view.fields;
+        let missing = || Damage("a value that is not there").at(self.view.here);
+        let kind = fields.places.kinds().get(row).ok_or_else(missing)?;
+        self.walk.go(&fields.places, row);
+        if fields.is_loose(kind) {
+            let at = self.walk.take(0);
+            self.walk.next();
+            let (_, loose) = fields.columns.first().ok_or_else(missing)?;
+            return self.view.checked(read_loose(loose, at, &mut self.text));
+        }
+        let entries = fields.entries(kind);
+        let mut pools = fields.places.slots(kind).iter().copied();
+        let mut all = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let pool = if matches!(entry.source, Source::Pool(_)) { pools.next() } else { None };
+            let value = self.value(row, entry, pool)?;
+            let name = fields.shared.name(entry.name).ok_or_else(missing)?;
+            all.push(Field { name: Arc::clone(name), value });
+        }
+        self.walk.next();
+        Ok(all)
+    }
+
+    /// Has a row a field that is meant and passes?
+    fn any(
+        &mut self,
+        row: usize,
+        meant: &impl Fn(&Entry) -> bool,
+        named: &dyn Fn(&str) -> bool,
+        is: &mut dyn FnMut(&Value) -> bool,
+    ) -> Result<bool> {
+        let fields = self.view.fields;
+        let missing = || Damage("a value that is not there").at(self.view.here);
+        let kind = fields.places.kinds().get(row).ok_or_else(missing)?;
+        if fields.is_loose(kind) {
+            return Ok(self.read(row)?.iter().any(|f| named(&f.name) && is(&f.value)));
+        }
+        self.walk.go(&fields.places, row);
+        let mut pools = fields.places.slots(kind).iter().copied();
+        let mut found = false;
+        for entry in fields.entries(kind) {
+            let pool = if matches!(entry.source, Source::Pool(_)) { pools.next() } else { None };
+            if !found && meant(entry) {
+                let value = self.value(row, entry, pool)?;
+                found = is(&value);
+            } else if let Some(pool) = pool {
+                self.walk.take(pool);
+            }
+        }
+        self.walk.next();
+        Ok(found)
+    }
+
+    fn value(&mut self, row: usize, entry: &Entry, pool: Option<u32>) -> Result<Value> {
+        let missing = || Damage("a value that is not there").at(self.view.here);
+        self.text.clear();
+        let there = match entry.source {
+            Source::Nowhere => true,
+            Source::Pool(_) => {
+                let pool = pool.ok_or_else(missing)?;
+                let at = self.walk.take(pool);
+                let column = self.view.fields.columns.get(pool as usize);
+                column.is_some_and(|(_, column)| column.write(at, &mut self.text))
+            }
+            Source::Slot(place, n) => {
+                let lines = match place {
+                    Place::Around => &mut self.around,
+                    Place::Message => &mut self.messages,
+                };
+                lines.as_mut().ok_or_else(missing)?.slot_of(row, n as usize, &mut self.text)?;
+                true
+            }
+        };
+        if !there {
+            return Err(missing());
+        }
+        self.view.checked(read_text(entry.kind, &self.text))
+    }
+}

@@ -1,0 +1,452 @@
+//! The lines of a chunk as they stand: templates, and columns that are decoded when a question or
+//! a row needs them.
+//!
+//! [`View`] answers which rows hold a text (`question` says what to look for), [`Reader`] puts rows
+//! together again, one after the other or here and there.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::ask::{Asked as Answer, Watch};
+use super::body::lazily;
+use super::column::{Column, take_column};
+use super::directory::Directory;
+use super::integers::take_integers;
+use super::pack::{Damage, Read, done, take_planes};
+use super::places::{Codes, Places, Walk};
+use super::question::{Asked, Question};
+use super::rebuild::{PoolShape, Templates};
+use super::set::RowSet;
+use super::template::Piece;
+use super::texts::Texts;
+use super::work;
+use crate::base::error::Result;
+use crate::base::stamp::Format;
+use crate::base::time::Timestamp;
+
+/// What a column costs to be asked, in rows looked at.
+const COLUMN_WORK_ROWS: usize = 256;
+
+/// The lines of one place of a chunk.
+#[derive(Debug)]
+pub(super) struct ChunkLines {
+    directory: Directory,
+    rows: usize,
+    /// The templates that the chunk has, rising, and how many rows each.
+    used: Vec<(u32, u32)>,
+    /// The pools that have values here, rising, and how many each.
+    pools: Vec<(u32, usize)>,
+    places: OnceLock<Places>,
+    /// One for each pool, once it was asked for.
+    columns: Mutex<Vec<Option<Arc<Values>>>>,
+    decoded_bytes: AtomicUsize,
+}
+
+/// The values of a pool in a chunk.
+#[derive(Debug)]
+pub(super) enum Values {
+    Texts(Column),
+    /// As differences to the records' own times.
+    Stamps(Format, Vec<i64>),
+}
+
+impl Values {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Texts(column) => column.weight(),
+            Self::Stamps(_, values) => values.len() * size_of::<i64>(),
+        }
+    }
+}
+
+impl ChunkLines {
+    /// Reads where the columns of a chunk of so many rows stand.
+    pub(super) fn take(
+        input: &mut &[u8],
+        shared: &Templates,
+        chunk: usize,
+        rows: usize,
+    ) -> Read<Self> {
+        let directory = Directory::take(input)?;
+        let used = shared.used(chunk).to_vec();
+        if used.iter().map(|(_, rows)| *rows as usize).sum::<usize>() != rows {
+            return Err(Damage("templates of other rows"));
+        }
+        let mut counts = vec![0_usize; shared.pools().len()];
+        for (template, rows) in &used {
+            for pool in shared.template(*template).iter().filter_map(Piece::pool) {
+                if let Some(count) = counts.get_mut(pool as usize) {
+                    *count += *rows as usize;
+                }
+            }
+        }
+        let pools: Vec<(u32, usize)> =
+            (0_u32..).zip(counts).filter(|(_, count)| *count > 0).collect();
+        let columns = pools.iter().map(|(pool, _)| *pool as usize + 1);
+        if !directory.numbers().eq(std::iter::once(0).chain(columns)) {
+            return Err(Damage("columns of other pools"));
+        }
+        let columns = Mutex::new(vec![None; pools.len()]);
+        let (places, decoded_bytes) = (OnceLock::new(), AtomicUsize::new(0));
+        Ok(Self { directory, rows, used, pools, places, columns, decoded_bytes })
+    }
+
+    /// Which template each row has, and so where its values stand.
+    fn places(&self, shared: &Templates) -> Read<&Places> {
+        lazily(&self.places, || {
+            let unknown = Damage("a template that there is not");
+            let mut column = self.directory.column(0);
+            work::decoded(column.len());
+            let kinds: Vec<u32> = take_planes(&mut column, self.rows)?
+                .into_iter()
+                .map(|n| u32::try_from(n).map_err(|_| unknown))
+                .collect::<Read<_>>()?;
+            done(column)?;
+            let mut left: Vec<u32> = self.used.iter().map(|(_, rows)| *rows).collect();
+            for kind in &kinds {
+                let left = left.get_mut(*kind as usize).filter(|left| **left > 0);
+                *left.ok_or(unknown)? -= 1;
+            }
+            let local = |pool: u32| {
+                let at = self.pools.binary_search_by_key(&pool, |(pool, _)| *pool);
+                at.ok().and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX)
+            };
+            let slots = |(template, _): &(u32, u32)| {
+                shared.template(*template).iter().filter_map(Piece::pool).map(local).collect()
+            };
+            let slots = self.used.iter().map(slots).collect();
+            Ok(Places::new(Codes::new(&kinds, self.used.len()), slots, self.pools.len()))
+        })
+    }
+
+    fn columns(&self) -> std::sync::MutexGuard<'_, Vec<Option<Arc<Values>>>> {
+        self.columns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes in memory.
+    pub(super) fn weight(&self) -> usize {
+        self.directory.weight()
+            + self.used.len() * 8
+            + self.pools.len() * 24
+            + self.places.get().map_or(0, Places::weight)
+            + self.decoded_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of what can be decoded again.
+    pub(super) fn shed(&self) {
+        self.columns().iter_mut().for_each(|column| *column = None);
+        self.decoded_bytes.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Who knows the times of a chunk's records, for those that stand in lines.
+pub(super) trait Times {
+    /// One for each row.
+    fn times(&self) -> Result<&[Timestamp]>;
+}
+
+/// Lines, with all that reading them needs.
+pub(super) struct View<'a> {
+    pub(super) lines: &'a ChunkLines,
+    pub(super) shared: &'a Templates,
+    pub(super) times: &'a dyn Times,
+    /// Where this is, for errors.
+    pub(super) here: &'a str,
+}
+
+impl<'a> View<'a> {
+    fn checked<T>(&self, read: Read<T>) -> Result<T> {
+        read.map_err(|damage| damage.at(self.here))
+    }
+
+    fn places(&self) -> Result<&'a Places> {
+        self.checked(self.lines.places(self.shared))
+    }
+
+    /// The values of a pool, by its number in this chunk.
+    fn column(&self, local: u32) -> Result<Arc<Values>> {
+        let known = self.lines.columns().get(local as usize).cloned().flatten();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let values = Arc::new(self.checked(self.decode(local))?);
+        if let Some(cell) = self.lines.columns().get_mut(local as usize)
+            && cell.is_none()
+        {
+            self.lines.decoded_bytes.fetch_add(values.weight(), Ordering::Relaxed);
+            *cell = Some(Arc::clone(&values));
+        }
+        Ok(values)
+    }
+
+    fn decode(&self, local: u32) -> Read<Values> {
+        let missing = Damage("a pool that there is not");
+        let (pool, count) = *self.lines.pools.get(local as usize).ok_or(missing)?;
+        let mut input = self.lines.directory.column(pool as usize + 1);
+        work::decoded(input.len());
+        let values = match self.shared.pools().get(pool as usize).ok_or(missing)? {
+            PoolShape::Texts(dictionary) => {
+                Values::Texts(take_column(&mut input, count, dictionary.texts())?)
+            }
+            PoolShape::Stamps(format) => Values::Stamps(*format, take_integers(&mut input, count)?),
+        };
+        done(input).map(|()| values)
+    }
+
+    /// Which values of a pool pass.
+    fn ask(&self, local: u32, asked: &Asked) -> Result<RowSet> {
+        let (pool, count) = self.lines.pools.get(local as usize).copied().unwrap_or_default();
+        match self.shared.pools().get(pool as usize) {
+            Some(PoolShape::Texts(dictionary)) => {
+                let entries = self.shared.entries(asked, pool, dictionary);
+                let stored = self.lines.directory.column(pool as usize + 1);
+                if !asked.probe.may_be_in(stored, &entries) {
+                    return Ok(RowSet::none(count));
+                }
+                match &*self.column(local)? {
+                    Values::Texts(column) => {
+                        Ok(asked.probe.of_column(column, dictionary.texts(), &entries))
+                    }
+                    Values::Stamps(..) => Ok(RowSet::none(count)),
+                }
+            }
+            Some(PoolShape::Stamps(format)) if asked.probe.may_be_in_times(*format) => {
+                self.ask_times(local, *format, asked)
+            }
+            _ => Ok(RowSet::none(count)),
+        }
+    }
+
+    fn ask_times(&self, local: u32, format: Format, asked: &Asked) -> Result<RowSet> {
+        let (values, times) = (self.column(local)?, self.times.times()?);
+        let Values::Stamps(_, values) = &*values else { return Ok(RowSet::none(0)) };
+        let rows = self.places()?.rows_of_values(local);
+        let mut texts = Texts::default();
+        let mut last = (None, 0..0);
+        for (value, row) in values.iter().zip(rows) {
+            let time = times.get(row as usize).map_or(0, |time| time.0);
+            let value = value.wrapping_add(format.at(time));
+            let start = texts.total();
+            if last.0 == Some(value) {
+                texts.open().extend_from_within(last.1.clone());
+            } else {
+                format.write(value, texts.open());
+            }
+            last = (Some(value), start..texts.total());
+            texts.close();
+        }
+        Ok(asked.probe.of_any(&texts))
+    }
+
+    /// Those of `among` where the text stands; `sure` alone, or, to be looked at, perhaps.
+    pub(super) fn find(
+        &self,
+        question: &Question,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+    ) -> Answer<Found> {
+        let sure = self.of_templates(&question.sure)?.and(among);
+        let mut found = Found { sure, maybe: RowSet::none(among.rows()) };
+        let mut left = among.minus(&found.sure);
+        for part in &question.parts {
+            if left.is_none() {
+                return Ok(found);
+            }
+            let mut maybe = self.of_templates(&part.maybe)?.and(&left);
+            for local in 0..u32::try_from(self.lines.pools.len()).unwrap_or(u32::MAX) {
+                let open = left.minus(&maybe).minus(&found.sure);
+                if open.is_none() {
+                    break;
+                }
+                watch.worked(COLUMN_WORK_ROWS)?;
+                let values = self.ask(local, &part.within)?;
+                if values.is_none() {
+                    continue;
+                }
+                let rows = self.places()?.rows_with(local, &values).and(&left);
+                if question.exact {
+                    found.sure = found.sure.or(&rows);
+                } else {
+                    maybe = maybe.or(&rows);
+                }
+            }
+            for ((template, _), kind) in self.lines.used.iter().zip(0_u32..) {
+                for (way, border) in part.across.get(template).into_iter().flatten() {
+                    let Some(asked) = part.borders.get(*border) else { continue };
+                    let at = self.lines.pools.binary_search_by_key(&way.pool, |(pool, _)| *pool);
+                    let Some(local) = at.ok().and_then(|at| u32::try_from(at).ok()) else {
+                        continue;
+                    };
+                    watch.worked(COLUMN_WORK_ROWS)?;
+                    let values = self.ask(local, asked)?;
+                    if !values.is_none() {
+                        let rows = self.places()?.rows_of(kind, local, way.nth, &values);
+                        maybe = maybe.or(&rows.and(&left));
+                    }
+                }
+            }
+            // What is sure was asked of the only part.
+            left = maybe.minus(&found.sure);
+        }
+        found.maybe = left;
+        Ok(found)
+    }
+
+    /// The rows of templates that are marked.
+    fn of_templates(&self, marked: &[bool]) -> Result<RowSet> {
+        let is = |(template, _): &(u32, u32)| {
+            marked.get(*template as usize).copied().unwrap_or_default()
+        };
+        let used = &self.lines.used;
+        match used.iter().filter(|used| is(used)).count() {
+            0 => Ok(RowSet::none(self.lines.rows)),
+            all if all == used.len() => Ok(RowSet::all(self.lines.rows)),
+            _ => Ok(self.places()?.kinds().marked(&used.iter().map(is).collect::<Vec<_>>())),
+        }
+    }
+
+    /// Those of `among` that have the text in a slot for which `is_field` says so.
+    pub(super) fn find_in_slots(
+        &self,
+        asked: &Asked,
+        is_field: &dyn Fn(usize, usize) -> bool,
+        among: &RowSet,
+        watch: &mut dyn Watch,
+    ) -> Answer<RowSet> {
+        let mut found = RowSet::none(among.rows());
+        for local in 0..u32::try_from(self.lines.pools.len()).unwrap_or(u32::MAX) {
+            watch.worked(COLUMN_WORK_ROWS)?;
+            let values = self.ask(local, asked)?;
+            let places = self.places()?;
+            let rows = places.rows_with(local, &values).and(among).minus(&found);
+            let mut walk = Walk::new(places);
+            let is = |row: usize| {
+                walk.go(places, row);
+                let kind = places.kinds().get(row).unwrap_or_default();
+                let mut nth = 0;
+                places.slots(kind).iter().enumerate().any(|(slot, pool)| {
+                    if *pool != local {
+                        return false;
+                    }
+                    nth += 1;
+                    values.contains(walk.place(local) + nth - 1) && is_field(row, slot)
+                })
+            };
+            let mut is = is;
+            found = found.or(&RowSet::from_rows(among.rows(), rows.iter().filter(|row| is(*row))));
+        }
+        Ok(found)
+    }
+
+    /// Puts rows together.
+    pub(super) fn into_reader(self) -> Result<Reader<'a>> {
+        let places = self.places()?;
+        let columns = vec![None; self.lines.pools.len()];
+        Ok(Reader { view: self, places, walk: Walk::new(places), columns })
+    }
+}
+
+/// Where a text stands.
+pub(super) struct Found {
+    /// In these rows.
+    pub(super) sure: RowSet,
+    /// In some of these, perhaps.
+    pub(super) maybe: RowSet,
+}
+
+/// Puts the texts of rows together.
+pub(super) struct Reader<'a> {
+    view: View<'a>,
+    places: &'a Places,
+    walk: Walk,
+    columns: Vec<Option<Arc<Values>>>,
+}
+
+/// Where the pieces of a text stand that was put together.
+#[derive(Debug, Default)]
+pub(super) struct Cuts {
+    /// Start and end of each slot.
+    pub(super) slots: Vec<(usize, usize)>,
+    /// Where what stands in the hole starts.
+    pub(super) hole: Option<usize>,
+}
+
+impl Reader<'_> {
+    /// Adds the text of a row to `out`; `hole` stands in its hole.
+    pub(super) fn read(
+        &mut self,
+        row: usize,
+        hole: &[u8],
+        out: &mut Vec<u8>,
+        cuts: &mut Cuts,
+    ) -> Result<()> {
+        let here = self.view.here;
+        let beyond = || Damage("a row that there is not").at(here);
+        work::rebuilt();
+        cuts.slots.clear();
+        cuts.hole = None;
+        let kind = self.places.kinds().get(row).ok_or_else(beyond)?;
+        let (template, _) = self.view.lines.used.get(kind as usize).ok_or_else(beyond)?;
+        self.walk.go(self.places, row);
+        let start = out.len();
+        let mut pools = self.places.slots(kind).iter();
+        for piece in self.view.shared.template(*template) {
+            match piece {
+                Piece::Static(text) => out.extend_from_slice(text),
+                Piece::Hole => {
+                    cuts.hole = Some(out.len() - start);
+                    out.extend_from_slice(hole);
+                }
+                Piece::Slot(_) | Piece::Keyed(..) => {
+                    let pool = pools.next().copied().unwrap_or(u32::MAX);
+                    let from = out.len() - start;
+                    self.slot(row, pool, out)?;
+                    cuts.slots.push((from, out.len() - start));
+                }
+            }
+        }
+        self.walk.next();
+        Ok(())
+    }
+
+    /// Adds the text of one slot of a row, counted from 0, to `out`.
+    pub(super) fn slot_of(&mut self, row: usize, n: usize, out: &mut Vec<u8>) -> Result<()> {
+        let here = self.view.here;
+        let beyond = || Damage("a slot that there is not").at(here);
+        self.walk.go(self.places, row);
+        let kind = self.places.kinds().get(row).ok_or_else(beyond)?;
+        let (before, rest) = self.places.slots(kind).split_at_checked(n).ok_or_else(beyond)?;
+        let pool = *rest.first().ok_or_else(beyond)?;
+        let same = before.iter().filter(|other| **other == pool).count();
+        self.value(row, pool, self.walk.place(pool) + same, out)
+    }
+
+    fn slot(&mut self, row: usize, pool: u32, out: &mut Vec<u8>) -> Result<()> {
+        let at = self.walk.take(pool);
+        self.value(row, pool, at, out)
+    }
+
+    fn value(&mut self, row: usize, pool: u32, at: usize, out: &mut Vec<u8>) -> Result<()> {
+        let here = self.view.here;
+        let short = || Damage("a column that is too short").at(here);
+        let cell = self.columns.get_mut(pool as usize).ok_or_else(short)?;
+        if cell.is_none() {
+            *cell = Some(self.view.column(pool)?);
+        }
+        match cell.as_deref().ok_or_else(short)? {
+            Values::Texts(column) => {
+                if column.write(at, out) {
+                    Ok(())
+                } else {
+                    Err(short())
+                }
+            }
+            Values::Stamps(format, values) => {
+                let time = self.view.times.times()?.get(row).copied().ok_or_else(short)?;
+                let value = values.get(at).copied().ok_or_else(short)?;
+                format.write(value.wrapping_add(format.at(time.0)), out);
+                Ok(())
+            }
+        }
+    }
+}
