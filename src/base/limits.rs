@@ -243,6 +243,24 @@ pub const QUEUE_RECORDS_MAX: usize = 262_144;
 /// Weight of what waits for the log, bytes.
 pub const QUEUE_BYTES_MAX: usize = 128 << 20;
 
+/// How far the clock may be ahead of where it should be before retention doubts it, seconds: a day, so
+/// that a leap costs a day of the oldest records at most.
+pub const CLOCK_LEAP_MAX_S: u64 = 86_400;
+
+/// How long a clock that has leapt must stand so before retention believes it, seconds of running
+/// time, where it leapt further than that: a week, long enough for somebody to read the warning.
+pub const CLOCK_DOUBT_MAX_S: u64 = 7 * 86_400;
+
+/// How often retention looks at the clock, seconds; the oldest records go an hour late at most.
+pub const RETENTION_LOOK_S: u64 = 3_600;
+
+/// How old the time may be that retention noted for the next start, seconds.
+pub const RETENTION_NOTE_S: u64 = 43_200;
+
+/// What `on_full = "drop-oldest"` makes free at least, bytes, whatever `min_free` says: room for the
+/// log, a segment being sealed, the catalogue.
+pub const DROP_FREE_BYTES_MIN: u64 = 64 << 20;
+
 /// Bytes that must stay free on the disk; below it nothing is accepted (engine.md, retention).
 pub const DISK_FREE_FLOOR_BYTES: u64 = 1 << 30;
 

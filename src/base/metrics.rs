@@ -38,6 +38,9 @@ counters! {
     LogBytes = "shirabe_log_bytes_total" [] "bytes appended to the write-ahead log";
     Seals = "shirabe_seals_total" [] "segments sealed";
     Merges = "shirabe_merges_total" [] "merges of segments into one";
+    RetentionSegments = "shirabe_retention_dropped_segments_total" ["reason"] "segments that retention dropped: age, size, disk-full";
+    RetentionRecords = "shirabe_retention_dropped_records_total" ["reason"] "records in them";
+    RetentionBytes = "shirabe_retention_dropped_bytes_total" ["reason"] "bytes of their files";
     Requests = "shirabe_http_requests_total" ["status"] "HTTP answers by status";
     TailLag = "shirabe_tail_lag_total" [] "records that slow live readers did not get";
     Events = "shirabe_events_total" ["level"] "events of the program's own log";

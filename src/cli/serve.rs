@@ -123,7 +123,7 @@ fn open_store(
     let options = Options {
         data_dir: config.data_dir.clone(),
         live_bytes_max: share(config.memory_bytes, limits::LIVE_BYTES_MAX),
-        free_floor_bytes: limits::DISK_FREE_FLOOR_BYTES,
+        storage: config.storage,
         retention: config.retention.clone(),
         on_commit: Box::new(move |batch| hub.publish(batch)),
         metrics: Arc::clone(metrics),

@@ -4,6 +4,8 @@
 //! file reads what is *meant*, key by key, and goes on after a problem so that all are told.
 //! Pure: files, environment and figures of the machine come in through [`Inputs`].
 
+mod retention;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -18,7 +20,7 @@ use crate::config::{Auth, AuthMode, Config, Forward, Http, Syslog, Tls, Transpor
 const OTHERS: [&str; 4] = ["SHIRABE_URL", "SHIRABE_TOKEN", "SHIRABE_LOG", "SHIRABE_CORPORA"];
 
 /// What the environment may set; a whole list is one value.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 17] = [
     "data_dir",
     "time_zone",
     "memory",
@@ -29,8 +31,13 @@ const KEYS: [&str; 12] = [
     "auth.mode",
     "auth.token",
     "auth.token_file",
+    "retention",
+    "storage.max_size",
+    "storage.min_free",
+    "storage.on_full",
     "http",
     "auth",
+    "storage",
 ];
 
 /// Where values come from.
@@ -185,13 +192,15 @@ impl Reading<'_> {
         let zone = self.required(&mut top, "time_zone", "\"UTC\"", zone);
         let zone = zone.unwrap_or_else(Zone::utc);
         let memory = self.required(&mut top, "memory", "\"25%\"", size);
-        for key in ["http", "syslog", "forward", "auth"] {
+        for key in ["http", "syslog", "forward", "auth", "storage", "retention"] {
             top.asked.insert(key);
         }
         let http = self.http(top.node.get("http"));
         let syslog = self.listeners(top.node, "syslog", |s, n, i| s.syslog(n, i, &zone));
         let forward = self.listeners(top.node, "forward", Self::forward);
         let auth = self.auth(top.node.get("auth"));
+        let storage = self.storage(top.node.get("storage"));
+        let retention = self.retention(top.node.get("retention"));
         self.finish(&top);
         let memory_bytes = match memory {
             Some(Size::Bytes(n)) => n,
@@ -209,7 +218,8 @@ impl Reading<'_> {
             syslog,
             forward,
             auth,
-            retention: Vec::new(),
+            storage,
+            retention,
         };
         self.check_names(&config);
         self.check_addresses(&config);
@@ -690,7 +700,7 @@ fn read_size(text: &str) -> Option<Size> {
 mod tests {
     use super::*;
 
-    fn load_all(
+    pub(super) fn load_all(
         file: &str,
         env: &[(&str, &str)],
         flags: &[(&str, &str, &str)],

@@ -9,6 +9,7 @@ mod tree;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::base::limits::DISK_FREE_FLOOR_BYTES;
 use crate::base::record::Severity;
 use crate::base::time::Zone;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub forward: Vec<Forward>,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[storage]`.
+    pub storage: Storage,
     /// `[[retention]]`: how long what is kept, in the order in which rules are tried; none by
     /// default, and then nothing goes for its age.
     pub retention: Vec<Retention>,
@@ -153,8 +156,45 @@ pub struct Retention {
     pub apps: Vec<String>,
     /// `severity`: these; `None`: every record, those without one too.
     pub severities: Option<Vec<Severity>>,
-    /// `keep`: days after the day of arrival; `None`: for ever.
-    pub keep_days: Option<u32>,
+    /// `keep`.
+    pub keep: Keep,
+}
+
+/// `keep` of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// So many whole days after the day of arrival (UTC), 1 to 36,500.
+    Days(u32),
+    /// For ever: neither age nor a limit of size takes it.
+    Forever,
+}
+
+/// `[storage]`: how much room the records may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// `max_size`: bytes of segments and log beyond which the oldest go. Default none.
+    pub max_bytes: Option<u64>,
+    /// `min_free`: bytes that stay free on the disk; below it nothing is accepted. Default 1 GiB.
+    pub min_free_bytes: u64,
+    /// `on_full`. Default `refuse`.
+    pub on_full: OnFull,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        let min_free_bytes = DISK_FREE_FLOOR_BYTES;
+        Self { max_bytes: None, min_free_bytes, on_full: OnFull::default() }
+    }
+}
+
+/// `storage.on_full`: what happens where less than `min_free` is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// `refuse`: senders are told to try again, nothing is deleted.
+    #[default]
+    Refuse,
+    /// `drop-oldest`: the oldest records go until there is room.
+    DropOldest,
 }
 
 /// The class of records that no rule matches.

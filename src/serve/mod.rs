@@ -255,7 +255,7 @@ mod tests {
         let options = Options {
             data_dir: dir.path().join("data"),
             live_bytes_max: 1 << 20,
-            free_floor_bytes: 0,
+            storage: crate::config::Storage { min_free_bytes: 0, ..Default::default() },
             retention: Vec::new(),
             on_commit: Box::new(|_| {}),
             metrics: Arc::clone(&metrics),

@@ -187,6 +187,7 @@ impl Writer {
                     floor = self.shared.free_floor_bytes,
                     "the disk is nearly full: nothing is accepted until it has room"
                 );
+                self.shared.changed.notify_all();
             }
             state.full_at = Some(free);
             drop(state);
@@ -236,6 +237,7 @@ impl Writer {
                 let free = self.shared.disk.free_bytes(&self.shared.dirs.data);
                 if state.full_at.is_none() {
                     tracing::warn!(%error, "the disk is full: nothing is accepted until it has room");
+                    self.shared.changed.notify_all();
                 }
                 state.full_at = Some(free.unwrap_or_default());
                 Refuse::Busy(Refusal::DiskFull)

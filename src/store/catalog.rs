@@ -6,10 +6,13 @@
 //! the same however many hosts there are.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::base::error::{Error, Result};
 use crate::base::machine::Disk;
+use crate::base::time::Timestamp;
 use crate::store::manifest::Head;
+use crate::store::retention::Belief;
 use crate::store::segment::SegmentMeta;
 use crate::store::wire::{Put, Reader};
 
@@ -36,7 +39,9 @@ pub(super) struct Catalog {
     pub(super) next_segment: u64,
     /// Up to where the manifest says the same.
     pub(super) manifest: Head,
-    /// Ids rising from one to the next.
+    /// What `retention` took for the time when this was written.
+    pub(super) belief: Belief,
+    /// In the order of their first ids.
     pub(super) segments: Vec<SegmentMeta>,
 }
 
@@ -62,6 +67,8 @@ impl Catalog {
         body.put_u64(self.next_segment);
         body.put_u64(self.manifest.len);
         body.put(&self.manifest.hash);
+        body.put_i64(self.belief.at.0);
+        body.put_u64(u64::try_from(self.belief.doubted.as_nanos()).unwrap_or(u64::MAX));
         body.put_u32(u32::try_from(self.segments.len()).unwrap_or(u32::MAX));
         for segment in &self.segments {
             body.put_u64(segment.len);
@@ -91,6 +98,8 @@ impl Catalog {
         }
         let (next_id, sealed_below, next_segment) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let manifest = Head { len: reader.u64()?, hash: reader.hash()? };
+        let at = Timestamp(reader.i64()?);
+        let belief = Belief { at, doubted: Duration::from_nanos(reader.u64()?) };
         let segments = (0..reader.count(SEGMENT_BYTES)?)
             .map(|_| {
                 let (len, footer) = (reader.u64()?, reader.hash()?);
@@ -100,7 +109,7 @@ impl Catalog {
         if !reader.is_empty() {
             return Err(reader.damaged("more follows than belongs to it".to_owned()));
         }
-        Ok(Self { next_id, sealed_below, next_segment, manifest, segments })
+        Ok(Self { next_id, sealed_below, next_segment, manifest, belief, segments })
     }
 }
 

@@ -18,6 +18,11 @@ impl Day {
         Self(at.0.div_euclid(DAY_NS))
     }
 
+    /// Days since 1970-01-01.
+    pub(super) fn number(self) -> i64 {
+        self.0
+    }
+
     /// Does a record that arrives at this moment stand in one segment with those of this day? One
     /// of the next day does not, nor one of before it; stragglers around midnight do.
     pub(super) fn takes(self, at: Timestamp) -> bool {

@@ -108,6 +108,13 @@ impl Shared {
     ) -> Result<()> {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let holds = self.state().catalog.clone();
+        // Two may want the same one to go: a merge must not bring back what was dropped meanwhile.
+        let there = |number: &u64| holds.segments.iter().any(|meta| meta.number == *number);
+        if !change.removed.iter().all(there) {
+            return Err(Error::NotFound {
+                what: "segment there any more that was to go".to_owned(),
+            });
+        }
         let goes = |meta: &SegmentMeta| change.removed.contains(&meta.number);
         let entry = Entry {
             kind: change.kind,
@@ -145,6 +152,20 @@ impl Shared {
             }
         }
         self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Changes what the catalogue says beside the segments, on disk too.
+    pub(super) fn note(&self, in_catalog: impl FnOnce(&mut Catalog)) -> Result<()> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.state().catalog.clone();
+        in_catalog(&mut next);
+        ledger.unsure = true;
+        ledger.settle(&*self.disk, &self.dirs.data, &next)?;
+        let mut state = self.state();
+        // Numbers are given while others write.
+        state.catalog = Catalog { next_segment: state.catalog.next_segment, ..next };
+        drop(state);
         Ok(())
     }
 

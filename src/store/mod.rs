@@ -25,7 +25,8 @@
 //! | `cut` | by day into segments, by size into chunks |
 //! | `segment` | one immutable file |
 //! | `snapshot` | what a reader sees: chunks of all parts, in the order of ids |
-//! | `retention` | the class of a record, and how long a class is kept |
+//! | `class` | which records are kept equally long |
+//! | `retention` | the keeper thread: what has had its time, or its room, goes |
 //! | `chunk_index` | which chunks can hold a word |
 //! | `catalog` | which segments there are |
 //! | `manifest` | every change of them, hash-chained |
@@ -39,6 +40,7 @@ mod append;
 mod cache;
 mod catalog;
 mod chunk_index;
+mod class;
 mod cut;
 mod ledger;
 pub mod live;
@@ -66,15 +68,16 @@ use crate::base::metrics::Metrics;
 use crate::base::record::Record;
 use crate::base::time::Timestamp;
 use crate::codec::{ChunkMeta, Rows};
-use crate::config::Retention;
+use crate::config::{Retention, Storage};
 use crate::store::append::{Task, Writer};
 use crate::store::catalog::Catalog;
+use crate::store::class::Classes;
 use crate::store::cut::Day;
 use crate::store::ledger::Ledger;
 use crate::store::live::Part;
 use crate::store::merge::{Bounds, Merger, Merging};
 use crate::store::open::Dirs;
-use crate::store::retention::Classes;
+use crate::store::retention::{Keeper, Terms};
 use crate::store::seal::{Sealer, sources_of};
 use crate::store::segment::{Access, Segment};
 pub use crate::store::snapshot::{InOrder, Snapshot};
@@ -92,9 +95,10 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Weight of the live part at which it is sealed, bytes.
     pub live_bytes_max: usize,
-    /// Free bytes below which nothing is accepted.
-    pub free_floor_bytes: u64,
-    /// `[[retention]]`: the classes of records, in the order in which they are tried.
+    /// `[storage]`: how much room it may take.
+    pub storage: Storage,
+    /// `[[retention]]`: classes of records and how long they are kept, in the order in which they
+    /// are tried.
     pub retention: Vec<Retention>,
     /// Sees every accepted batch.
     pub on_commit: CommitHook,
@@ -166,6 +170,8 @@ struct State {
     quarantined: u64,
     /// Free bytes when the disk was last too full to append.
     full_at: Option<u64>,
+    /// The clock has leapt ahead and is not believed yet.
+    clock_doubted: bool,
     poisoned: bool,
     closing: bool,
 }
@@ -215,33 +221,35 @@ impl Shared {
 
 impl Store {
     /// Locks the directory, reads the catalogue, replays the log.
-    #[expect(clippy::needless_pass_by_value, reason = "an owned clock is the seam's shape")]
     pub fn open(options: Options, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
-        Self::open_bounded(options, disk, &clock, Bounds::default())
+        Self::open_bounded(options, disk, clock, Bounds::default())
     }
 
     /// With merges of another size.
     fn open_bounded(
         options: Options,
         disk: Arc<dyn Disk>,
-        clock: &Arc<dyn Clock>,
+        clock: Arc<dyn Clock>,
         merge_bounds: Bounds,
     ) -> Result<Arc<Self>> {
-        let opened = open::open(options, disk, clock, merge_bounds)?;
+        let (storage, terms) = (options.storage, Terms::new(&options.retention));
+        let opened = open::open(options, disk, &clock, merge_bounds)?;
         let shared = Arc::clone(&opened.shared);
         let (writer, sealer) = (opened.writer, Sealer::new(Arc::clone(&shared)));
         let merger = Merger::new(Arc::clone(&shared));
+        let keeper = Keeper::new(Arc::clone(&shared), clock, storage, terms);
         let store = Arc::new(Self {
             shared,
             threads: Mutex::default(),
             lock: Mutex::new(Some(opened.lock)),
         });
+        let keeper = keeper.map(|keeper| spawn("store-keep", move || Keeper::run(keeper)));
         let threads = [
             spawn("store-log", move || Writer::run(writer)),
             spawn("store-seal", move || Sealer::run(sealer)),
             spawn("store-merge", move || Merger::run(merger)),
         ];
-        for thread in threads {
+        for thread in threads.into_iter().chain(keeper) {
             match thread {
                 Ok(thread) => store.threads().push(thread),
                 Err(error) => {
@@ -390,6 +398,7 @@ impl Store {
             poisoned: state.poisoned,
             quarantined: state.quarantined,
             damaged_records: state.segments.iter().map(|s| s.damaged_records()).sum(),
+            clock_doubted: state.clock_doubted,
         }
     }
 
@@ -453,6 +462,8 @@ pub struct Status {
     pub quarantined: u64,
     /// Records in segments that are left out because they are damaged, as far as that was met.
     pub damaged_records: u64,
+    /// The clock has leapt ahead; until it is believed, ages count as before.
+    pub clock_doubted: bool,
 }
 
 /// What is kept of one host and app.

@@ -26,12 +26,12 @@ use crate::config::is_class_name;
 use crate::store::append::Writer;
 use crate::store::cache::Cache;
 use crate::store::catalog::{self, Catalog};
+use crate::store::class::Classes;
 use crate::store::cut::Day;
 use crate::store::ledger;
 use crate::store::live::{LogFile, Part};
 use crate::store::log::{self, LogWriter};
 use crate::store::merge::Bounds;
-use crate::store::retention::Classes;
 use crate::store::segment::{Access, Open, Segment, SegmentMeta, is_day};
 use crate::store::{Options, Queue, Shared, State};
 
@@ -102,7 +102,7 @@ pub(super) fn open(
             disk: Arc::clone(&disk),
             metrics: options.metrics,
             live_bytes_max: options.live_bytes_max,
-            free_floor_bytes: options.free_floor_bytes,
+            free_floor_bytes: options.storage.min_free_bytes,
             classes: Classes::new(options.retention),
             access,
             merge_bounds,

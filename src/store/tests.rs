@@ -23,6 +23,7 @@ mod full;
 mod life;
 mod merging;
 mod pruning;
+mod retention;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 /// 2026-03-01T09:00:00Z
@@ -64,11 +65,15 @@ fn record_at(text: &str, at: Timestamp) -> Record {
     }
 }
 
+fn floor(min_free_bytes: u64) -> Storage {
+    Storage { min_free_bytes, ..Storage::default() }
+}
+
 fn options(dir: &Path) -> Options {
     Options {
         data_dir: dir.to_owned(),
         live_bytes_max: 1 << 20,
-        free_floor_bytes: 0,
+        storage: floor(0),
         retention: Vec::new(),
         on_commit: Box::new(|_| {}),
         metrics: Arc::default(),

@@ -52,7 +52,7 @@ impl Api {
         let options = Options {
             data_dir: dir.path().join("data"),
             live_bytes_max: 64 << 20,
-            free_floor_bytes: 0,
+            storage: shirabe::config::Storage { min_free_bytes: 0, ..Default::default() },
             retention: Vec::new(),
             on_commit: Box::new(move |batch| publish.publish(batch)),
             metrics: Arc::clone(&metrics),

@@ -1,6 +1,7 @@
 //! Classes: segments of their own whose ids interleave, through restarts and losses.
 
 use super::*;
+use crate::config::Keep;
 use crate::config::Retention;
 
 /// Two classes whose ids alternate; host `web-*` is one of them.
@@ -10,7 +11,7 @@ fn open_with_classes(disk: &SimDisk, live_bytes_max: usize) -> Result<Arc<Store>
         hosts: vec!["web-*".to_owned()],
         apps: Vec::new(),
         severities: None,
-        keep_days: None,
+        keep: Keep::Forever,
     };
     let options = Options { live_bytes_max, retention: vec![web], ..options(Path::new("/data")) };
     Store::open(options, Arc::new(disk.clone()), ManualClock::new(START))

@@ -33,7 +33,7 @@ fn a_full_disk_is_said_and_heals() {
 #[test]
 fn below_the_floor_nothing_is_accepted() {
     let disk = sim();
-    let options = Options { free_floor_bytes: 10_000, ..options(Path::new("/data")) };
+    let options = Options { storage: floor(10_000), ..options(Path::new("/data")) };
     let store = Store::open(options, Arc::new(disk.clone()), ManualClock::new(START)).unwrap();
     put(&store, &["one"]);
     disk.set_capacity(Some(9_000));

@@ -10,7 +10,7 @@ fn open_bounded(disk: &SimDisk, text: u64) -> Result<Arc<Store>> {
     let options = Options { live_bytes_max: 2_000, ..options(Path::new("/data")) };
     let clock: Arc<dyn Clock> = ManualClock::new(START);
     let bounds = Bounds { text, file: 1 << 20 };
-    Store::open_bounded(options, Arc::new(disk.clone()), &clock, bounds)
+    Store::open_bounded(options, Arc::new(disk.clone()), clock, bounds)
 }
 
 /// The segments that the manifest says there are, and what its entries are.
