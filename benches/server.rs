@@ -14,8 +14,8 @@ use crate::meter;
 /// How long anything may take before the run is given up.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// Threads that merge: told apart by how their name begins.
-const MERGE_THREAD: &str = "merg";
+/// Threads that merge have this in their name.
+const MERGE_THREAD: &str = "merge";
 
 /// A running server; killed when dropped, its data removed.
 pub(crate) struct Server {
@@ -170,7 +170,7 @@ impl Server {
 
     fn merge_cpu(&self) -> Duration {
         let threads = meter::threads(self.pid()).into_values();
-        threads.filter(|(name, _)| name.starts_with(MERGE_THREAD)).map(|(_, cpu)| cpu).sum()
+        threads.filter(|(name, _)| name.contains(MERGE_THREAD)).map(|(_, cpu)| cpu).sum()
     }
 
     /// Bytes of a kind of memory, as `VmHWM`.
