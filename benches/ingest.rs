@@ -140,6 +140,13 @@ fn fill_merge(
     tables.ingest.fill(name, format!("{} Z", short(z.ratio(cpu))), z.ratio(cpu), note);
 }
 
+/// What the server has grown to when all of a corpus's questions were asked.
+pub(crate) fn memory_after_asking(server: &Server, tables: &mut Tables) {
+    let [peak, now] = ["VmHWM", "VmRSS"].map(|kind| float(server.memory(kind)) / 1e6);
+    let row = "memory after all questions";
+    tables.asking.tell(row, format!("{now:.0} MB"), format!("peak since the start {peak:.0} MB"));
+}
+
 /// The row of the encoding alone.
 pub(crate) fn encoding_alone(text: &[u8], z: Zstd, name: &str, tables: &mut Tables) {
     let cpu = encoding::alone(text);

@@ -82,6 +82,11 @@ fn main() -> ExitCode {
     if tables.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Says what is done now, since a run is long.
+fn step(what: &str) {
+    println!("{:>6} s  {what}; load {}", short(meter::now().as_secs_f64()), meter::load());
+}
+
 fn measure(options: &Options, tables: &mut Tables) {
     let data = &options.data;
     let place = Place::new(options);
@@ -89,9 +94,11 @@ fn measure(options: &Options, tables: &mut Tables) {
     // Both at once, one core each; nothing is measured meanwhile.
     let fleet = needs_fleet.then(|| place.make("fleet", options.mib, 1_000, true));
     let json = options.wants("json").then(|| place.make("json", options.mib, 500, true));
+    step("generated corpora");
     let fleet = fleet.map(generated::Making::corpus);
     let json = json.map(generated::Making::corpus);
     if options.wants("real") {
+        step("real files");
         ingest::real_files(data, tables);
     }
     if let Some(fleet) = &fleet {
@@ -104,7 +111,9 @@ fn measure(options: &Options, tables: &mut Tables) {
         );
     }
     if let Some(fleet) = fleet.as_ref().filter(|_| options.wants("fleet")) {
+        step("idle server, one line's way");
         ingest::idle_and_latency(data, tables);
+        step("fleet over syslog");
         let names = Names {
             disk: Some("fleet"),
             ingest: "fleet, syslog TCP",
@@ -112,7 +121,9 @@ fn measure(options: &Options, tables: &mut Tables) {
             memory: Some("peak memory while ingesting, fleet"),
         };
         let (server, z) = ingest::corpus(data, fleet, &names, tables, senders::syslog_tcp);
+        step("asking");
         asking::fleet(&server, fleet, tables);
+        ingest::memory_after_asking(&server, tables);
         drop(server);
         let row = "of which the encoding alone, fleet";
         ingest::encoding_alone(&fleet.text(), z, row, tables);
@@ -124,6 +135,7 @@ fn measure(options: &Options, tables: &mut Tables) {
             merge: None,
             memory: None,
         };
+        step("fleet over fluent-forward");
         ingest::corpus(data, fleet, &names, tables, senders::forward);
     }
     if let Some(json) = &json {
@@ -133,6 +145,7 @@ fn measure(options: &Options, tables: &mut Tables) {
             merge: Some("background merge, json"),
             memory: Some("peak memory while ingesting, json"),
         };
+        step("json over HTTP");
         let (server, z) = ingest::corpus(data, json, &names, tables, |server, text| {
             senders::http(server, text, "application/x-ndjson", "");
         });
@@ -148,6 +161,7 @@ fn measure(options: &Options, tables: &mut Tables) {
             merge: None,
             memory: Some("peak memory while ingesting, hostile"),
         };
+        step("hostile over HTTP");
         let (_, z) = ingest::corpus(data, &hostile, &names, tables, |server, text| {
             senders::http(server, text, "application/x-ndjson", "");
         });
@@ -155,9 +169,11 @@ fn measure(options: &Options, tables: &mut Tables) {
         tables.rivals.tell("hostile, our encoding alone", format!("{} Z", short(cpu)), z.told());
     }
     if let Some(steps) = options.growth {
+        step("growth");
         growth::grow(options, &place, steps, tables);
     }
     if options.wants("rivals") {
+        step("rivals");
         for corpus in fleet.iter().chain(&json) {
             compare(corpus, tables);
         }
