@@ -106,6 +106,17 @@ pub fn encode_whole(chunks: &[&[Arc<Record>]]) -> Encoded {
     body::encode(chunks, true, Strength::Quick)
 }
 
+/// Any bytes as a frame, packed where that is smaller.
+pub fn framed(bytes: &[u8]) -> Vec<u8> {
+    pack::pack_section(bytes)
+}
+
+/// What [`framed`] was given, of which there are at most `max` bytes; `place` is what errors name.
+pub fn unframed(mut frame: &[u8], max: usize, place: &str) -> Result<Vec<u8>> {
+    let bytes = pack::take_frame(&mut frame, max);
+    bytes.and_then(|bytes| pack::done(frame).map(|()| bytes)).map_err(|damage| damage.at(place))
+}
+
 /// Reads what [`encode`] wrote.
 #[derive(Clone, Debug)]
 pub struct Body(Arc<body::Open>);

@@ -207,6 +207,12 @@ fn gauges(state: &State) -> Vec<(&'static str, &'static str, f64)> {
         ("shirabe_log_size_bytes", "bytes of the log on disk", status.log_bytes as f64),
         ("shirabe_records", "records that are kept", status.records as f64),
         ("shirabe_live_records", "records that are not sealed yet", status.live_records as f64),
+        (
+            "shirabe_damaged_records",
+            "records left out of answers because they are damaged",
+            status.damaged_records as f64,
+        ),
+        ("shirabe_quarantined_files", "files set aside as damaged", status.quarantined as f64),
         ("shirabe_disk_free_bytes", "free bytes on the disk", status.free_bytes as f64),
         ("shirabe_accepting", "1 where records are accepted", f64::from(u8::from(ready))),
         ("shirabe_poisoned", "1 after a failed sync", f64::from(u8::from(status.poisoned))),

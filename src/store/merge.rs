@@ -237,7 +237,8 @@ impl Merger {
             // A fault of the program, which does not pass.
             self.fixed.extend(inputs.iter().map(|segment| segment.meta().number));
         }
-        if state.merging.asked {
+        // What is damaged stays as it is: that is no failure of what was asked for.
+        if state.merging.asked && !error.is_damage() {
             state.merging.failure = Some(error);
         }
     }

@@ -6,13 +6,14 @@
 //! | a catalogued segment that is missing or has another size | leaves the catalogue; quarantine; said loudly; what the log still has of it is sealed anew |
 //! | a segment that is not catalogued, its records in the log or another segment (left of a seal or merge that did not end, or merged) | is removed |
 //! | a segment that is not catalogued, its records nowhere else | quarantine; served where the catalogue was lost |
-//! | no catalogue that can be read | is made anew from the segments themselves |
+//! | no catalogue that can be read | is made anew from the segments themselves, of damaged ones what reads |
 //! | a log file | gives the records that are in no segment; goes where it gives none |
 //! | the torn end of the newest log file | is cut off: nobody was told that it is there |
 //! | damage inside a log file | what is behind it is still read; the file is kept in the quarantine |
 //! | temporary files | are removed |
 //! | another format version | nothing is touched; [`Error::Version`] |
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -342,19 +343,24 @@ impl<'a> Stock<'a> {
         self.catalog.segments = kept;
         let known: HashSet<PathBuf> =
             self.catalog.segments.iter().map(|m| m.path(&self.dirs.segments)).collect();
+        let orphans: Vec<PathBuf> =
+            files.into_keys().filter(|path| !known.contains(path)).collect();
+        if orphans.is_empty() {
+            return Ok(());
+        }
         let mut adopted = Vec::new();
         let logged: HashSet<u64> =
             self.logs.iter().flat_map(|log| log.records.iter().map(|r| r.id)).collect();
-        for path in files.into_keys().filter(|path| !known.contains(path)) {
+        for path in orphans {
             adopted.extend(self.settle_orphan(&path, &logged)?);
         }
-        // What was merged has a higher number than what it was made of.
-        adopted.sort_by_key(|meta: &SegmentMeta| std::cmp::Reverse(meta.number));
-        for meta in adopted {
+        // What was merged has a higher number than what it was made of. What is damaged comes last.
+        adopted.sort_by_key(|(meta, whole)| (!whole, Reverse(meta.number)));
+        for (meta, whole) in adopted {
             let path = meta.path(&self.dirs.segments);
-            if self.is_kept_elsewhere(self.ids_of(&meta)?, &logged)? {
+            if whole && self.is_kept_elsewhere(self.ids_of(&meta)?, &logged)? {
                 self.disk.remove(&path)?;
-            } else if self.shares_ids(&meta)? {
+            } else if if whole { self.shares_ids(&meta)? } else { self.crosses(&meta) } {
                 self.quarantine(&path, "its ids are those of another segment")?;
             } else {
                 self.next_id = self.next_id.max(meta.last_id().saturating_add(1));
@@ -366,11 +372,15 @@ impl<'a> Stock<'a> {
         Ok(())
     }
 
-    /// A segment file that the catalogue does not mean: given back where it is to be served.
-    fn settle_orphan(&mut self, path: &Path, logged: &HashSet<u64>) -> Result<Option<SegmentMeta>> {
-        let opened = Open::read(self.disk, path).and_then(|open| Ok((open.ids()?, open)));
-        let (ids, open) = match opened {
-            Ok(opened) => opened,
+    /// A segment file that the catalogue does not mean: given back where it is to be served, and
+    /// whether all of it reads.
+    fn settle_orphan(
+        &mut self,
+        path: &Path,
+        logged: &HashSet<u64>,
+    ) -> Result<Option<(SegmentMeta, bool)>> {
+        let open = match Open::read(self.disk, path) {
+            Ok(open) => open,
             Err(error @ Error::Corrupt { .. }) => {
                 self.quarantine(path, &error.to_string())?;
                 return Ok(None);
@@ -379,20 +389,32 @@ impl<'a> Stock<'a> {
             Err(error) => return Err(error),
         };
         let meta = open.meta().clone();
-        self.catalog.next_segment = self.catalog.next_segment.max(meta.number + 1);
-        if self.is_kept_elsewhere(ids, logged)? {
+        self.catalog.next_segment = self.catalog.next_segment.max(meta.number.saturating_add(1));
+        let kept = open.ids().and_then(|ids| self.is_kept_elsewhere(ids, logged));
+        if matches!(kept, Ok(true)) {
             self.disk.remove(path)?;
             return Ok(None);
         }
-        let named_so = meta.path(&self.dirs.segments) == path;
-        let whole = open.check_all();
-        match (&whole, self.lost && named_so) {
-            (Ok(()), true) => return Ok(Some(meta)),
-            (Ok(()), false) => self.quarantine(path, "the catalogue does not know it")?,
-            (Err(error @ Error::Corrupt { .. }), _) => self.quarantine(path, &error.to_string())?,
-            (Err(_), _) => whole?,
-        }
+        let whole = kept.and_then(|_| open.check_all());
+        let why = match &whole {
+            Err(error) if !error.is_damage() => return whole.map(|()| None),
+            _ if self.lost && meta.path(&self.dirs.segments) == path => {
+                return Ok(Some((meta, whole.is_ok())));
+            }
+            Err(error) => error.to_string(),
+            Ok(()) => "the catalogue does not know it".to_owned(),
+        };
+        self.quarantine(path, &why)?;
         Ok(None)
+    }
+
+    /// May a segment whose ids do not read have one of another of its class?
+    fn crosses(&self, meta: &SegmentMeta) -> bool {
+        self.catalog.segments.iter().any(|other| {
+            other.class == meta.class
+                && other.first_id() <= meta.last_id()
+                && meta.first_id() <= other.last_id()
+        })
     }
 
     /// Is every one of the ids in the log, or in a segment that the catalogue means?

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::error::{Error, Result};
+use crate::base::limits::{NAME_BYTES_MAX, SOURCES_MAX};
 use crate::base::machine::{Disk, ReadAt};
 use crate::base::record::Record;
 use crate::base::time::Timestamp;
@@ -37,8 +38,13 @@ pub(super) const HEADER_BYTES: usize = 16;
 pub(super) const TRAILER_BYTES: usize = 16;
 /// Read at once from the end; holds the footer of any but a huge segment.
 const TAIL_BYTES: u64 = 64 << 10;
+/// Written between two syncs: a large file that is synced at its end only would hold up the log's
+/// syncs, for which senders wait.
+const SYNC_BYTES: u64 = 8 << 20;
 /// Written or verified at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// Most that the sources of a segment take unpacked: [`SOURCES_MAX`] pairs of the longest names.
+const SOURCES_BYTES_MAX: usize = (SOURCES_MAX + 1) * (2 * NAME_BYTES_MAX + 64);
 /// What an open file counts in the cache, beside its tables: a descriptor is scarce too.
 const OPEN_WEIGHT: usize = 256 << 10;
 
@@ -234,9 +240,9 @@ pub(super) fn write_encoded(
         (Kind::Body, encoded.body),
         (Kind::Index, chunk_index::build(words)?),
         (Kind::Filter, Filter::build(encoded.tokens).to_bytes()),
-        (Kind::Sources, listed),
+        (Kind::Sources, codec::framed(&listed)),
     ];
-    let mut file = Hashed { file: disk.create(path)?, hash: Sha256::new(), at: 0 };
+    let mut file = Hashed { file: disk.create(path)?, hash: Sha256::new(), at: 0, synced: 0 };
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.put(&MAGIC);
     header.put_u32(VERSION);
@@ -282,15 +288,20 @@ struct Hashed {
     file: Box<dyn crate::base::machine::AppendFile>,
     hash: Sha256,
     at: u64,
+    synced: u64,
 }
 
 impl Hashed {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         for piece in bytes.chunks(PIECE_BYTES) {
             self.file.append(piece)?;
+            self.hash.update(piece);
+            self.at += piece.len() as u64;
+            if self.at - self.synced >= SYNC_BYTES {
+                self.file.sync()?;
+                self.synced = self.at;
+            }
         }
-        self.hash.update(bytes);
-        self.at += bytes.len() as u64;
         Ok(())
     }
 }
@@ -368,7 +379,9 @@ impl Open {
 
     /// Who sent what is in it.
     pub(super) fn sources(&self) -> Result<Sources> {
-        Sources::read(&mut Reader::new(&self.section(Kind::Sources)?, &self.place))
+        let frame = self.section(Kind::Sources)?;
+        let listed = codec::unframed(&frame, SOURCES_BYTES_MAX, &self.place)?;
+        Sources::read(&mut Reader::new(&listed, &self.place))
     }
 
     /// Its records, encoded.

@@ -219,6 +219,11 @@ fn sources_beyond_the_bound_are_counted_together() {
     let listed = sources.list();
     assert_eq!(listed.len(), SOURCES_MAX + 1);
     assert_eq!(listed.iter().find(|s| &*s.host == "(other)").unwrap().records, 7);
+    let mut bytes = Vec::new();
+    sources.put(&mut bytes);
+    assert!(Sources::read(&mut wire::Reader::new(&bytes, "x")).unwrap() == sources);
+    let framed = crate::codec::framed(&bytes);
+    assert!(framed.len() < bytes.len() / 4, "{} of {}", framed.len(), bytes.len());
     for n in 0..9 {
         let (host, app) = ("(other)".into(), format!("a{n}").into());
         sources.count(&Record { host, app, ..record("x") });
