@@ -49,23 +49,15 @@ pub trait Steps: Send + Sync {
 
 impl<S: Steps> Disk for S {
     fn create_dir_all(&self, path: &Path) -> Result<()> {
-        let mut missing = Vec::new();
-        let mut at = path;
-        while !self.has_dir(at) {
-            missing.push(at);
-            match at.parent().filter(|p| !p.as_os_str().is_empty()) {
-                Some(parent) => at = parent,
-                None => break,
-            }
-        }
-        for dir in missing.iter().rev() {
+        let levels: Vec<&Path> = path.ancestors().filter(|dir| dir.parent().is_some()).collect();
+        let missing = levels.iter().take_while(|dir| !self.has_dir(dir)).count();
+        for dir in levels.iter().take(missing).rev() {
             self.make_dir(dir)?;
-            self.sync_dir(parent(dir), "make a directory")?;
         }
-        // Whoever made the last ones may have been killed, or failed, before they were synced.
-        let last = path.ancestors().take(LEVELS_MADE_AT_ONCE);
-        for dir in last.filter(|dir| dir.parent().is_some() && !missing.contains(dir)) {
-            match self.sync_dir(parent(dir), "find a directory") {
+        // Not only of those that were missing: whoever made the last ones may have been killed, or
+        // failed, before they were synced.
+        for dir in levels.iter().take(missing.max(LEVELS_MADE_AT_ONCE)).rev() {
+            match self.sync_dir(parent(dir), "make a directory") {
                 // Given to us by somebody who does not let us read what is beside it.
                 Err(error) if is_forbidden(&error) => {}
                 synced => synced?,
@@ -113,9 +105,9 @@ impl<S: Steps> Disk for S {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.move_file(from, to)?;
-        self.sync_dir(parent(to), "rename")?;
-        // The new name first: a crash in between leaves both, never none.
-        if from.parent() == to.parent() { Ok(()) } else { self.sync_dir(parent(from), "leave") }
+        // Where it comes from another directory, a crash may leave it under the old name too, as it
+        // may leave a file that was removed.
+        self.sync_dir(parent(to), "rename")
     }
 
     fn remove(&self, path: &Path) -> Result<()> {

@@ -45,7 +45,8 @@ pub trait Disk: Send + Sync {
     fn append_to(&self, path: &Path) -> Result<Box<dyn AppendFile>>;
     /// Replaces a file's content as one step: the old or the new is there, never a mixture.
     fn replace(&self, path: &Path, content: &[u8]) -> Result<()>;
-    /// Renames as one step, over what was there.
+    /// Renames as one step, over what was there. After a crash a file that came from another
+    /// directory may be under both names.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Removes a file; one that is not there is fine.
     fn remove(&self, path: &Path) -> Result<()>;

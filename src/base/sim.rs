@@ -128,7 +128,9 @@ impl SimDisk {
         let salt = faults.seed.wrapping_mul(0xD134_2543_DE82_EF95);
         let mut dice = Dice(state.dice.0.wrapping_add(salt));
         let medium = state.medium.after(leaves, &mut dice);
-        Self::with(medium, faults, state.ignored.clone())
+        let next = Self::with(medium, faults, state.ignored.clone());
+        next.lock_state().sites.clone_from(&state.sites);
+        next
     }
 
     /// How many syncs there were until now.
@@ -146,7 +148,7 @@ impl SimDisk {
         self.lock_state().reads
     }
 
-    /// Whose syncs there were until now: what for, and the file, every number in its path as `N`.
+    /// Whose syncs there were until now, on the disk that this one is left of too: what for, and the file, every number in its path as `N`.
     pub fn sites(&self) -> BTreeSet<String> {
         self.lock_state().sites.clone()
     }
@@ -423,19 +425,17 @@ impl AppendFile for SimAppend {
         let mut state = self.disk.alive("write", &self.path)?;
         let trouble = state.next_change();
         let room = usize::try_from(state.room()).unwrap_or(usize::MAX);
+        let mut part = |of: usize| usize::try_from(state.dice.roll(of as u64 + 1)).unwrap_or(0);
         let (fits, error) = match trouble {
             Some(Trouble::Io) => (0, broken("write", &self.path)),
-            Some(Trouble::Short) => (bytes.len(), broken("write", &self.path)),
-            Some(Trouble::Full) => (bytes.len(), full("write", &self.path)),
+            Some(Trouble::Short) => (part(bytes.len()), broken("write", &self.path)),
+            Some(Trouble::Full) => (part(bytes.len()), full("write", &self.path)),
             None if bytes.len() > room => (room, full("write", &self.path)),
-            None => {
-                state.medium.append(self.number, bytes);
-                return Ok(());
-            }
+            None => (bytes.len(), full("write", &self.path)),
         };
-        let fits = usize::try_from(state.dice.roll(fits as u64 + 1)).unwrap_or(0);
+        let whole = trouble.is_none() && fits == bytes.len();
         state.medium.append(self.number, bytes.get(..fits).unwrap_or(bytes));
-        Err(error)
+        if whole { Ok(()) } else { Err(error) }
     }
 
     fn sync(&mut self) -> Result<()> {

@@ -300,11 +300,15 @@ impl<'a> Stock<'a> {
                 if !cut {
                     self.keep_tail(seq, at, &path)?;
                 }
-                self.disk.truncate(&path, at)?;
                 found.len = at;
             } else {
                 found.damaged |= !cut || at > 0;
             }
+        }
+        if newest {
+            // Synced also where there is nothing to cut: its writer may have been killed before
+            // it synced, and what readers see from now on must outlive a loss of power.
+            self.disk.truncate(&path, found.len)?;
         }
         self.next_id = self.next_id.saturating_add(lost_bytes);
         if found.damaged {

@@ -11,7 +11,7 @@ use crate::base::fold::fold;
 use crate::base::limits::{LOG_ENTRY_BYTES, MERGE_FAN, SOURCES_MAX};
 use crate::base::machine::{SystemClock, SystemDisk};
 use crate::base::record::{Defect, Defects, Line, Via};
-use crate::base::sim::{Faults, ManualClock, SimDisk};
+use crate::base::sim::{Faults, Leaves, ManualClock, SimDisk};
 use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
 
@@ -22,8 +22,12 @@ mod format;
 mod full;
 mod life;
 mod merging;
+mod needed;
 mod pruning;
 mod retention;
+mod told;
+
+use told::Told;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 /// 2026-03-01T09:00:00Z

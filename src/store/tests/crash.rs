@@ -1,130 +1,129 @@
-//! A machine that dies at any step: what was acked is there, once, under its id.
+//! A machine that dies at any step: what was acked is there, once, under its id. And every sync of
+//! the store is needed for that: without it, one of these crashes shows.
 
 use super::*;
+use crate::config::{Keep, Retention};
 
-/// What was told to the senders of one run, and what may be found after it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Model {
-    pub(super) acked: BTreeMap<String, u64>,
-    pub(super) unknown: BTreeSet<String>,
-    /// Every id that was ever seen, with what it was.
-    pub(super) seen: BTreeMap<u64, String>,
+/// A class of its own for the hosts `web-*`, so that segments interleave.
+fn web() -> Vec<Retention> {
+    vec![Retention {
+        name: "web".to_owned(),
+        hosts: vec!["web-*".to_owned()],
+        apps: Vec::new(),
+        severities: None,
+        keep: Keep::Forever,
+    }]
 }
 
-impl Model {
-    pub(super) fn check(&mut self, store: &Store, what: &str) {
-        let all = all(&store.snapshot());
-        let mut found = BTreeMap::new();
-        for (id, text) in all {
-            assert!(found.insert(text.clone(), id).is_none(), "{what}: {text} is there twice");
-            assert!(
-                self.acked.contains_key(&text) || self.unknown.contains(&text),
-                "{what}: {text} was refused"
-            );
-            let before = self.seen.insert(id, text.clone());
-            assert!(before.is_none_or(|b| b == text), "{what}: id {id} was given twice");
-        }
-        for (text, id) in &self.acked {
-            assert_eq!(found.get(text), Some(id), "{what}: {text} was acked");
-        }
-        // What has been seen once stays.
-        for text in found.keys() {
-            if self.unknown.remove(text) {
-                self.acked.insert(text.clone(), found[text]);
-            }
-        }
-    }
+pub(super) fn opened(disk: &SimDisk, told: &Told) -> Result<Arc<Store>> {
+    let options = Options {
+        live_bytes_max: 2_000,
+        retention: web(),
+        on_commit: told.hook(),
+        ..options(Path::new("/data"))
+    };
+    Store::open(options, Arc::new(disk.clone()), ManualClock::new(START))
+}
 
-    /// One run of a small server's life; ends where the disk dies.
-    fn live(&mut self, store: &Arc<Store>, run: u64) {
-        for n in 0..12 {
-            let texts: Vec<String> = (0..=n % 3).map(|k| format!("r{run} b{n} k{k}")).collect();
-            let records = texts.iter().map(|t| record(t)).collect();
-            match append(store, records) {
-                Ok(()) => {
-                    let visible: BTreeMap<String, u64> =
-                        all(&store.snapshot()).into_iter().map(|(id, text)| (text, id)).collect();
-                    for text in texts {
-                        let id = visible[&text];
-                        assert!(self.seen.insert(id, text.clone()).is_none(), "id {id} again");
-                        self.acked.insert(text, id);
-                    }
-                }
-                Err(Error::Busy(_)) => {}
-                Err(_) => self.unknown.extend(texts),
-            }
-            if n % 4 == 3 {
-                drop(store.seal(false));
-            }
+/// One run of a small server's life; ends early where the disk dies.
+pub(super) fn live(disk: &SimDisk, told: &mut Told, run: u64) -> Result<(), String> {
+    let store = match opened(disk, told) {
+        Ok(store) => store,
+        Err(_) if disk.crashed() => return Ok(()),
+        Err(error) => return Err(format!("run {run} does not open: {error}")),
+    };
+    let checked = told.check(&store);
+    // A store on a disk that has died since cannot read its segments.
+    if !disk.crashed() {
+        checked?;
+    }
+    for n in 0..12 {
+        let at = Timestamp(START.0 + i64::try_from(run / 2).unwrap() * DAY_NS);
+        let record = |k: u64| Record {
+            host: if (n + k).is_multiple_of(2) { "web-1" } else { "db-1" }.into(),
+            ..record_at(&format!("r{run} b{n} k{k}"), at)
+        };
+        told.append(&store, (0..=n % 3).map(record).collect())?;
+        if n % 4 == 3 {
+            drop(store.seal(n == 7));
         }
     }
+    drop(store.close());
+    Ok(())
+}
+
+/// How many syncs one life has.
+fn syncs_of_a_life() -> u64 {
+    let disk = sim();
+    live(&disk, &mut Told::default(), 0).unwrap();
+    disk.syncs()
+}
+
+/// A life that ends at the `crash`-th sync; the next one, on what that leaves, ends with a loss of
+/// power soon after its start; then a last look.
+pub(super) fn crash_and_go_on(
+    disk: &SimDisk,
+    leaves: Leaves,
+    crash: u64,
+    seed: u64,
+) -> Result<SimDisk, String> {
+    let mut told = Told::default();
+    live(disk, &mut told, 0)?;
+    let next = Faults { seed, crash_at_sync: Some(crash % 17 + 1), ..Faults::default() };
+    let disk = disk.after(leaves, next);
+    live(&disk, &mut told, 1)?;
+    let leaves = if leaves == Leaves::Some { Leaves::Some } else { Leaves::Nothing };
+    let disk = disk.after(leaves, Faults { seed: seed + 1, ..Faults::default() });
+    live(&disk, &mut told, 2)?;
+    let store = opened(&disk, &told).map_err(|error| error.to_string())?;
+    told.check(&store)?;
+    // A torn entry of full length looks like a damaged one: a copy is kept. Nothing else is.
+    let aside = names(&disk, "/quarantine/");
+    let torn = |name: &String| leaves == Leaves::Some && name.contains(".log.from-");
+    if aside.iter().all(torn) { Ok(disk) } else { Err(format!("set aside: {aside:?}")) }
+}
+
+fn dying(seed: u64, crash: u64) -> SimDisk {
+    SimDisk::new(Faults { seed, crash_at_sync: Some(crash), ..Faults::default() })
 }
 
 #[test]
 fn a_crash_at_any_sync_loses_nothing_acked_and_doubles_nothing() {
-    // How many syncs one life has.
-    let disk = sim();
-    let store = open(&disk, 2_000).unwrap();
-    Model::default().live(&store, 0);
-    store.close().unwrap();
-    let syncs = disk.syncs();
-    drop(store);
-    assert!(syncs > 30, "{syncs}");
-    for crash in 1..=syncs {
+    let syncs = syncs_of_a_life();
+    assert!(syncs > 40, "{syncs}");
+    for crash in (1..=syncs).step_by(if every() { 1 } else { 2 }) {
         let seeds = if every() { 0..8 } else { crash % 8..crash % 8 + 1 };
-        seeds.for_each(|seed| crash_and_go_on(seed, crash));
-    }
-}
-
-/// A life that ends at the `crash`-th sync, another that ends soon after its start, a last one.
-fn crash_and_go_on(seed: u64, crash: u64) {
-    let what = format!("seed {seed}, crash at sync {crash}");
-    let mut model = Model::default();
-    let mut disk = SimDisk::new(Faults { seed, crash_at_sync: Some(crash), ..Faults::default() });
-    for run in 0..3 {
-        match open(&disk, 2_000) {
-            Ok(store) => {
-                if run > 0 {
-                    model.check_unless_dead(&store, &disk, &what);
-                }
-                model.live(&store, run);
-                drop(store.close());
+        for seed in seeds {
+            let all = [Leaves::Nothing, Leaves::Some, Leaves::All];
+            let some = all[usize::try_from(seed + crash / 8).unwrap() % 3];
+            for leaves in all.into_iter().filter(|leaves| every() || *leaves == some) {
+                let went = crash_and_go_on(&dying(seed, crash), leaves, crash, seed);
+                assert_eq!(
+                    went.err(),
+                    None,
+                    "seed {seed}, crash at sync {crash}, leaves {leaves:?}"
+                );
             }
-            Err(error) => assert!(disk.crashed(), "{what}: {error}"),
-        }
-        let next = (run == 0).then_some(seed * 7 + crash % 23 + 1);
-        let faults = Faults { seed: seed ^ crash << 8, crash_at_sync: next, ..Faults::default() };
-        disk = disk.after_crash(faults);
-    }
-    let store = open(&disk, 2_000).unwrap();
-    model.check(&store, &what);
-    // A torn entry of full length looks like a damaged one: a copy is kept. Nothing else is.
-    let aside = names(&disk, "/quarantine/");
-    assert!(aside.iter().all(|name| name.contains(".log.from-")), "{what}: {aside:?}");
-}
-
-impl Model {
-    /// A store on a disk that has died since cannot read its segments.
-    pub(super) fn check_unless_dead(&mut self, store: &Store, disk: &SimDisk, what: &str) {
-        if !disk.crashed() {
-            self.check(store, what);
         }
     }
 }
 
 #[test]
-fn a_failing_step_without_a_crash_loses_nothing_either() {
-    for n in 1..40 {
-        let disk = sim();
-        let mut model = Model::default();
-        let store = open(&disk, 2_000).unwrap();
+fn a_failing_sync_without_a_crash_loses_nothing_either() {
+    for n in (1..=syncs_of_a_life()).step_by(if every() { 1 } else { 4 }) {
+        let disk = SimDisk::new(Faults { seed: n, ..Faults::default() });
+        let mut told = Told::default();
+        drop(opened(&disk, &told).unwrap());
         disk.fail_sync(n);
-        model.live(&store, 0);
-        drop(store.close());
-        drop(store);
-        let store =
-            open(&disk.after_crash(Faults { seed: n, ..Faults::default() }), 2_000).unwrap();
-        model.check(&store, &format!("failure of sync {n}"));
+        let went = match live(&disk, &mut told, 0) {
+            Err(what) if what.contains("does not open") => Ok(()),
+            went => went,
+        };
+        let went = went.and_then(|()| {
+            let disk = disk.after(Leaves::Nothing, Faults::default());
+            live(&disk, &mut told, 1)
+        });
+        assert_eq!(went, Ok(()), "failure of sync {n}");
     }
 }
 
