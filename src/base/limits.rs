@@ -127,15 +127,18 @@ pub const MERGE_FILE_BYTES_MAX: u64 = 64 << 20;
 /// of one size there are at most, and a byte is rewritten once for each power of it in size.
 pub const MERGE_FAN: usize = 8;
 
-/// Weight of the live part at which it is sealed, bytes.
-pub const LIVE_BYTES_MAX: usize = 128 << 20;
+/// Weight of the live part at which it is sealed, bytes, where the configuration sets none. It is
+/// in memory twice while it is sealed, beside what the sealer makes of it: this is what most of the
+/// memory of an ingesting server follows from. Some 20 MiB of text; merging makes the segments large.
+pub const LIVE_BYTES_MAX: usize = 48 << 20;
 
 /// Records of one piece of the live part. A snapshot shares whole pieces and copies the pointers
 /// of the last, so this bounds what a query under load costs before it starts.
 pub const LIVE_CHUNK_ROWS_MAX: usize = 4_096;
 
-/// Full live parts that may wait to be sealed; beyond it the log's writer waits, which bounds memory.
-pub const FROZEN_PARTS_MAX: usize = 2;
+/// Full live parts that may wait to be sealed, the one that is being sealed included; beyond it the
+/// log's writer waits, and with it every sender, which bounds memory.
+pub const FROZEN_PARTS_MAX: usize = 1;
 
 /// Payload of a log entry at which the next one is begun, bytes.
 pub const LOG_ENTRY_BYTES: usize = 4 << 20;
@@ -238,10 +241,11 @@ pub const FORWARD_HELD_BYTES_MAX: usize = 256 << 20;
 pub const ANSWER_SECONDS_MAX: u64 = 60;
 
 /// Records that wait for the log; beyond it senders that can wait do, the others are dropped, counted.
-pub const QUEUE_RECORDS_MAX: usize = 262_144;
+pub const QUEUE_RECORDS_MAX: usize = 131_072;
 
-/// Weight of what waits for the log, bytes.
-pub const QUEUE_BYTES_MAX: usize = 128 << 20;
+/// Weight of what waits for the log, bytes: a second or two of datagrams while sealing makes the log
+/// wait. Senders that can wait get a quarter of it.
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// How far the clock may be ahead of where it should be before retention doubts it, seconds: a day, so
 /// that a leap costs a day of the oldest records at most.

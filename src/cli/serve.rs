@@ -122,7 +122,9 @@ fn open_store(
     let hub = Arc::clone(hub);
     let options = Options {
         data_dir: config.data_dir.clone(),
-        live_bytes_max: share(config.memory_bytes, limits::LIVE_BYTES_MAX),
+        live_bytes_max: config
+            .live_bytes
+            .unwrap_or_else(|| share(config.memory_bytes, limits::LIVE_BYTES_MAX)),
         storage: config.storage,
         retention: config.retention.clone(),
         on_commit: Box::new(move |batch| hub.publish(batch)),
@@ -131,10 +133,11 @@ fn open_store(
     Store::open(options, Arc::clone(disk), Arc::clone(clock))
 }
 
-/// An eighth of the budget for one of the large holders (queue, live part), at most `max`: the
-/// live part stands twice while it is sealed, and the rest is for queries and connections.
+/// A sixteenth of the budget for one of the large holders (queue, live part), at most `max`: the
+/// live part stands twice while it is sealed, the sealer and the merger take as much again, and the
+/// rest is for queries and connections.
 fn share(memory_bytes: u64, max: usize) -> usize {
-    usize::try_from(memory_bytes / 8).unwrap_or(max).min(max)
+    usize::try_from(memory_bytes / 16).unwrap_or(max).min(max)
 }
 
 /// What ends the server.

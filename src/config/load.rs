@@ -20,10 +20,11 @@ use crate::config::{Auth, AuthMode, Config, Forward, Http, Syslog, Tls, Transpor
 const OTHERS: [&str; 4] = ["SHIRABE_URL", "SHIRABE_TOKEN", "SHIRABE_LOG", "SHIRABE_CORPORA"];
 
 /// What the environment may set; a whole list is one value.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "data_dir",
     "time_zone",
     "memory",
+    "live_size",
     "http.listen",
     "http.hosts",
     "syslog",
@@ -192,6 +193,7 @@ impl Reading<'_> {
         let zone = self.required(&mut top, "time_zone", "\"UTC\"", zone);
         let zone = zone.unwrap_or_else(Zone::utc);
         let memory = self.required(&mut top, "memory", "\"25%\"", size);
+        let live_bytes = self.optional(&mut top, "live_size", live_size);
         for key in ["http", "syslog", "forward", "auth", "storage", "retention"] {
             top.asked.insert(key);
         }
@@ -214,6 +216,7 @@ impl Reading<'_> {
             data_dir: data_dir.unwrap_or_default(),
             time_zone: zone,
             memory_bytes,
+            live_bytes,
             http,
             syslog,
             forward,
@@ -673,6 +676,19 @@ fn size(node: &Node) -> Result<Size, &'static str> {
         Some(Size::Percent(p)) if (1..=100).contains(&p) => Ok(Size::Percent(p)),
         _ => Err(expected),
     }
+}
+
+fn live_size(node: &Node) -> Result<usize, &'static str> {
+    let read = match (&node.raw, node.as_text()) {
+        (Raw::Int(n), _) => u64::try_from(*n).ok().map(Size::Bytes),
+        (_, Some(text)) => read_size(text),
+        _ => None,
+    };
+    match read {
+        Some(Size::Bytes(n @ 1_024..)) => usize::try_from(n).ok(),
+        _ => None,
+    }
+    .ok_or("a size such as \"32MiB\", at least 1KiB")
 }
 
 fn read_size(text: &str) -> Option<Size> {

@@ -22,6 +22,9 @@ pub struct Config {
     pub time_zone: Zone,
     /// `memory`: budget of the whole process, bytes. Default 25 % of the machine's or cgroup's.
     pub memory_bytes: u64,
+    /// `live_size`: how much the newest records may weigh in memory before they are sealed, bytes.
+    /// `None`, the default: what follows from `memory`. Tests set it low to have many segments.
+    pub live_bytes: Option<usize>,
     /// `[http]`.
     pub http: Http,
     /// `[[syslog]]`: as many as wanted; one on 127.0.0.1:5514 by default.

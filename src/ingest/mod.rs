@@ -39,7 +39,24 @@ pub struct Intake {
     room: Arc<Semaphore>,
     /// All of `room`, in its unit.
     room_max: u32,
+    /// A part of the room: all that those have who can wait, so that they do not fill memory while
+    /// they do, and what cannot wait has room where they are many.
+    waiters: Arc<Semaphore>,
+    waiters_max: u32,
 }
+
+/// A batch's place in the queue.
+struct Place {
+    #[expect(dead_code, reason = "held until the batch is written")]
+    room: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "held until the batch is written")]
+    waiter: Option<OwnedSemaphorePermit>,
+    /// What the batch weighs, bytes.
+    weight: usize,
+}
+
+/// What those who can wait have of the room: a quarter.
+const WAITERS_SHARE: u32 = 4;
 
 /// `Intake::room` is counted in these, so that it fits a semaphore's 32 bits.
 const UNIT_BYTES: usize = 1 << 10;
@@ -101,8 +118,10 @@ impl Intake {
     ) -> Self {
         let room_max = u32::try_from(queue_bytes.min(limits::QUEUE_BYTES_MAX) / UNIT_BYTES);
         let room_max = room_max.unwrap_or(u32::MAX).max(1);
+        let waiters_max = (room_max / WAITERS_SHARE).max(1);
         let room = Arc::new(Semaphore::new(room_max as usize));
-        Self { store, refiner, metrics, room, room_max }
+        let waiters = Arc::new(Semaphore::new(waiters_max as usize));
+        Self { store, refiner, metrics, room, room_max, waiters, waiters_max }
     }
 
     /// Where everything that comes in is counted.
@@ -141,10 +160,10 @@ impl Intake {
     /// As [`Self::accept`], but returns once the batch is queued, so that a connection can read on
     /// while it is written.
     pub async fn hand_in(&self, records: Refined) -> Result<Receipt> {
-        let permit = self.wait_for_room(&records.0).await?;
+        let place = self.wait_for_room(&records.0).await?;
         let (tell, told) = oneshot::channel();
         let metrics = Arc::clone(&self.metrics);
-        self.append(records, permit, move |account, result| {
+        self.append(records, place, move |account, result| {
             match &result {
                 Ok(()) => account.count(&metrics),
                 Err(e) => metrics.add(Counter::Refused, &[&account.listener, reason(e)], 1),
@@ -159,39 +178,52 @@ impl Intake {
     /// full, returns once the batch is queued. A loss after that is counted as dropped.
     pub async fn pass(&self, records: Vec<Record>) -> Result<()> {
         let records = self.refine(records, &Said::default());
-        let permit = self.wait_for_room(&records.0).await?;
-        self.append_or_drop(records, permit);
+        let place = self.wait_for_room(&records.0).await?;
+        self.append_or_drop(records, place);
         Ok(())
     }
 
     /// For senders that can neither wait nor send again (datagrams, the own log): queued at once
     /// or dropped; a loss is counted.
     pub fn offer(&self, records: Vec<Record>) {
-        let room = Arc::clone(&self.room).try_acquire_many_owned(self.cost(&records));
-        if let Ok(permit) = room {
-            self.append_or_drop(self.refine(records, &Said::default()), permit);
+        let (_, cost) = Self::cost(&records);
+        let cost = cost.min(self.room_max);
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(cost) {
+            let records = self.refine(records, &Said::default());
+            // Refining added fields.
+            let (weight, _) = Self::cost(&records.0);
+            self.append_or_drop(records, Place { room, waiter: None, weight });
         } else {
             let account = Account::of(&records);
             account.count_dropped(&self.metrics, &Error::Busy(Refusal::QueueFull));
         }
     }
 
-    async fn wait_for_room(&self, records: &[Record]) -> Result<OwnedSemaphorePermit> {
-        let room = Arc::clone(&self.room);
-        room.acquire_many_owned(self.cost(records)).await.map_err(|_| Error::Closed)
+    async fn wait_for_room(&self, records: &[Record]) -> Result<Place> {
+        let (weight, cost) = Self::cost(records);
+        let (room, waiters) = (Arc::clone(&self.room), Arc::clone(&self.waiters));
+        let waiter = waiters.acquire_many_owned(cost.min(self.waiters_max)).await;
+        let waiter = Some(waiter.map_err(|_| Error::Closed)?);
+        let room = room.acquire_many_owned(cost.min(self.room_max)).await;
+        Ok(Place { room: room.map_err(|_| Error::Closed)?, waiter, weight })
     }
 
-    /// What a batch takes of the room. A batch that is larger than all of it waits until it is
-    /// alone; many small records cost what the bound on their number says.
-    fn cost(&self, records: &[Record]) -> u32 {
+    /// What a batch weighs, and what it takes of the room. A batch that is larger than all of it
+    /// waits until it is alone; many small records cost what the bound on their number says.
+    fn cost(records: &[Record]) -> (usize, u32) {
         const RECORD_BYTES: usize = limits::QUEUE_BYTES_MAX / limits::QUEUE_RECORDS_MAX;
-        let bytes: usize = records.iter().map(|r| r.weight().max(RECORD_BYTES)).sum();
-        u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.room_max)
+        let (mut weight, mut bytes) = (0, 0);
+        for record in records {
+            let own = record.weight();
+            weight += own;
+            bytes += own.max(RECORD_BYTES);
+        }
+        (weight, u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX))
     }
 
-    fn append_or_drop(&self, records: Refined, permit: OwnedSemaphorePermit) {
+    fn append_or_drop(&self, records: Refined, place: Place) {
         let metrics = Arc::clone(&self.metrics);
-        self.append(records, permit, move |account, result| match result {
+        self.append(records, place, move |account, result| match result {
             Ok(()) => account.count(&metrics),
             Err(e) => account.count_dropped(&metrics, &e),
         });
@@ -200,17 +232,18 @@ impl Intake {
     fn append(
         &self,
         Refined(records): Refined,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         done: impl FnOnce(Account, Result<()>) + Send + 'static,
     ) {
         let account = Account::of(&records);
         if records.is_empty() {
             return done(account, Ok(()));
         }
-        self.store.append(
+        self.store.append_weighed(
             records,
+            place.weight,
             Box::new(move |result| {
-                drop(permit);
+                drop(place);
                 done(account, result);
             }),
         );

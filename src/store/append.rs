@@ -7,14 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, mpsc};
 
 use crate::base::error::{Error, Refusal, Result};
-use crate::base::limits::{FROZEN_PARTS_MAX, LOG_ENTRY_BYTES, LOG_GROUP_BYTES_MAX};
+use crate::base::limits::{FROZEN_PARTS_MAX, LOG_GROUP_BYTES_MAX};
 use crate::base::metrics::Counter;
 use crate::base::record::Record;
 use crate::base::time::Timestamp;
 use crate::codec::record::write_record;
 use crate::store::cut::Day;
 use crate::store::live::LogFile;
-use crate::store::log::{self, Failure, LogWriter};
+use crate::store::log::{Entries, Failure, LogWriter};
 use crate::store::{CommitHook, Done, Shared, State};
 
 /// What the writer is asked for.
@@ -23,6 +23,8 @@ pub(super) enum Task {
     Append {
         /// They get their ids here.
         records: Vec<Record>,
+        /// What they weigh, bytes.
+        weight: usize,
         /// Told how it went.
         done: Done,
     },
@@ -35,14 +37,30 @@ pub(super) enum Task {
 
 /// What is done together.
 enum Group {
-    Appends(Vec<(Vec<Record>, Done)>),
+    Appends(Vec<Incoming>),
     Freeze(mpsc::Sender<Result<u64>>),
+}
+
+/// A batch that is not written yet.
+struct Incoming {
+    records: Vec<Record>,
+    weight: usize,
+    done: Done,
+}
+
+/// A batch with its ids.
+struct Kept {
+    records: Vec<Arc<Record>>,
+    weight: usize,
+    done: Done,
 }
 
 /// The state of its thread.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) log: LogWriter,
+    /// What is being written, kept for its room.
+    pub(super) entries: Entries,
     /// The next record gets this.
     pub(super) next_id: u64,
     pub(super) on_commit: CommitHook,
@@ -82,12 +100,12 @@ impl Writer {
             }
             queue = self.shared.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let (mut batches, mut weight) = (Vec::new(), 0);
-        while weight < LOG_GROUP_BYTES_MAX {
+        let (mut batches, mut group) = (Vec::new(), 0);
+        while group < LOG_GROUP_BYTES_MAX {
             match queue.tasks.pop_front() {
-                Some(Task::Append { records, done }) => {
-                    weight += records.iter().map(Record::weight).sum::<usize>();
-                    batches.push((records, done));
+                Some(Task::Append { records, weight, done }) => {
+                    group += weight;
+                    batches.push(Incoming { records, weight, done });
                 }
                 Some(Task::Freeze { reply }) if batches.is_empty() => {
                     return Some(Group::Freeze(reply));
@@ -103,29 +121,30 @@ impl Writer {
         Some(Group::Appends(batches))
     }
 
-    fn append(&mut self, batches: Vec<(Vec<Record>, Done)>) {
-        let arrival = batches.iter().flat_map(|(records, _)| records).map(|r| r.received).next();
+    fn append(&mut self, batches: Vec<Incoming>) {
+        let arrival = batches.iter().flat_map(|b| &b.records).map(|r| r.received).next();
         if let Err(refuse) = self.wait_for_room(arrival) {
-            for (_, done) in batches {
-                done(Err(refuse.error()));
+            for batch in batches {
+                (batch.done)(Err(refuse.error()));
             }
             return;
         }
         let before = self.next_id;
-        let (mut kept, mut dones) = (Vec::new(), Vec::new());
-        for (records, done) in batches {
-            kept.push(self.number(records));
-            dones.push(done);
+        let kept: Vec<Kept> = batches.into_iter().map(|batch| self.number(batch)).collect();
+        self.entries.clear();
+        for record in kept.iter().flat_map(|batch| &batch.records) {
+            self.entries.add(record.id, |out| write_record(record, out));
         }
-        let entries = encode(&kept);
-        let written =
-            if entries.is_empty() { Ok(None) } else { self.log.write(&entries).map(Some) };
+        let written = match self.entries.bytes() {
+            [] => Ok(None),
+            entries => self.log.write(entries).map(Some),
+        };
         match written {
             Ok(grown) => {
                 self.publish(&kept, grown);
-                for (batch, done) in kept.iter().zip(dones) {
-                    if !batch.is_empty() {
-                        (self.on_commit)(batch);
+                for Kept { records, done, .. } in kept {
+                    if !records.is_empty() {
+                        (self.on_commit)(&records);
                     }
                     done(Ok(()));
                 }
@@ -134,20 +153,20 @@ impl Writer {
                 // Nobody saw them, so the next ones may have them.
                 self.next_id = before;
                 let refuse = self.failed(failure);
-                for done in dones {
-                    done(Err(refuse.error()));
+                for batch in kept {
+                    (batch.done)(Err(refuse.error()));
                 }
             }
         }
     }
 
-    fn number(&mut self, records: Vec<Record>) -> Vec<Arc<Record>> {
+    fn number(&mut self, Incoming { records, weight, done }: Incoming) -> Kept {
         let number = |mut record: Record| {
             record.id = self.next_id;
             self.next_id += 1;
             Arc::new(record)
         };
-        records.into_iter().map(number).collect()
+        Kept { records: records.into_iter().map(number).collect(), weight, done }
     }
 
     /// Waits while as much is frozen as may be, since memory is bounded. What arrives on another day
@@ -196,12 +215,12 @@ impl Writer {
         Ok(())
     }
 
-    fn publish(&mut self, batches: &[Vec<Arc<Record>>], grown: Option<(u64, u64)>) {
+    fn publish(&mut self, batches: &[Kept], grown: Option<(u64, u64)>) {
         let mut state = self.shared.state();
         for batch in batches {
-            state.live.push(batch);
+            state.live.push(&batch.records, batch.weight);
         }
-        if let Some(record) = batches.iter().flatten().next_back() {
+        if let Some(record) = batches.iter().flat_map(|batch| &batch.records).next_back() {
             let day = Day::of(record.received);
             // A straggler around midnight does not turn the day back.
             let kept = state.day.filter(|today| today.takes(record.received));
@@ -301,26 +320,4 @@ fn freeze(state: &mut State, log: &mut LogWriter) {
     state.frozen.push_back(Arc::new(part));
     state.frozen_count += 1;
     state.changed_parts();
-}
-
-/// All batches as log entries; a batch may share an entry or span several.
-fn encode(batches: &[Vec<Arc<Record>>]) -> Vec<u8> {
-    let (mut out, mut payload) = (Vec::new(), Vec::new());
-    let (mut first_id, mut records) = (0, 0);
-    for record in batches.iter().flatten() {
-        if records == 0 {
-            first_id = record.id;
-        }
-        write_record(record, &mut payload);
-        records += 1;
-        if payload.len() >= LOG_ENTRY_BYTES {
-            log::put_entry(&mut out, first_id, records, &payload);
-            payload.clear();
-            records = 0;
-        }
-    }
-    if records > 0 {
-        log::put_entry(&mut out, first_id, records, &payload);
-    }
-    out
 }

@@ -44,12 +44,12 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Adds records whose ids are above all that it holds.
-    pub(super) fn push(&mut self, records: &[Arc<Record>]) {
+    /// Adds records whose ids are above all that it holds; `weight`: of all of them.
+    pub(super) fn push(&mut self, records: &[Arc<Record>], weight: usize) {
         self.shown = None;
+        self.weight += weight;
+        self.sources.count_all(records);
         for record in records {
-            self.weight += record.weight();
-            self.sources.count(record);
             self.open.push(Arc::clone(record));
             if self.open.len() >= LIVE_CHUNK_ROWS_MAX {
                 self.pieces.extend(LiveChunk::new(std::mem::take(&mut self.open)));

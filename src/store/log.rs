@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::error::{Error, Refusal, Result};
-use crate::base::limits::{LOG_ENTRY_BYTES_MAX, LOG_RESYNC_TRIES_MAX};
+use crate::base::limits::{
+    LOG_ENTRY_BYTES, LOG_ENTRY_BYTES_MAX, LOG_GROUP_BYTES_MAX, LOG_RESYNC_TRIES_MAX,
+};
 use crate::base::machine::{AppendFile, Disk, ReadAt};
 use crate::store::wire::{Put, Reader};
 
@@ -26,8 +28,53 @@ pub(super) const ENTRY_HEADER_BYTES: usize = 28;
 /// Bytes read at once in a replay.
 const WINDOW_BYTES: usize = 1 << 20;
 
-/// One entry in the making; `payload` writes the records.
-pub(super) fn put_entry(out: &mut Vec<u8>, first_id: u64, records: u32, payload: &[u8]) {
+/// Entries in the making, one after another in one buffer that is used again for the next ones.
+#[derive(Default)]
+pub(super) struct Entries {
+    bytes: Vec<u8>,
+    /// Where the open one begins, its first id, and its records until now.
+    open: Option<(usize, u64, u32)>,
+}
+
+impl Entries {
+    /// Adds a record; `write` appends its bytes.
+    pub(super) fn add(&mut self, id: u64, write: impl FnOnce(&mut Vec<u8>)) {
+        let (start, first_id, records) = self.open.unwrap_or((self.bytes.len(), id, 0));
+        if records == 0 {
+            // Its header is known when it ends.
+            self.bytes.put(&[0; ENTRY_HEADER_BYTES]);
+        }
+        write(&mut self.bytes);
+        self.open = Some((start, first_id, records + 1));
+        if self.bytes.len() - start - ENTRY_HEADER_BYTES >= LOG_ENTRY_BYTES {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        let Some((start, first_id, records)) = self.open.take() else { return };
+        let Some(entry) = self.bytes.get_mut(start..) else { return };
+        let Some((header, payload)) = entry.split_at_mut_checked(ENTRY_HEADER_BYTES) else {
+            return;
+        };
+        header.copy_from_slice(&entry_header(first_id, records, payload));
+    }
+
+    /// All of them, whole.
+    pub(super) fn bytes(&mut self) -> &[u8] {
+        self.end();
+        &self.bytes
+    }
+
+    /// None any more. A buffer that one large batch made is not kept.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * LOG_GROUP_BYTES_MAX);
+        self.open = None;
+    }
+}
+
+fn entry_header(first_id: u64, records: u32, payload: &[u8]) -> [u8; ENTRY_HEADER_BYTES] {
     let mut header = Vec::with_capacity(ENTRY_HEADER_BYTES);
     header.put(&ENTRY_MARK);
     header.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
@@ -35,8 +82,7 @@ pub(super) fn put_entry(out: &mut Vec<u8>, first_id: u64, records: u32, payload:
     header.put_u32(records);
     header.put_u32(crc32fast::hash(payload));
     header.put_u32(crc32fast::hash(&header));
-    out.put(&header);
-    out.put(payload);
+    header.try_into().unwrap_or([0; ENTRY_HEADER_BYTES])
 }
 
 fn file_header(seq: u64) -> Vec<u8> {
@@ -325,9 +371,9 @@ mod tests {
     }
 
     fn entry(id: u64, payload: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_entry(&mut out, id, 1, payload);
-        out
+        let mut entries = Entries::default();
+        entries.add(id, |out| out.put(payload));
+        entries.bytes().to_vec()
     }
 
     fn read(disk: &SimDisk) -> (Vec<(u64, Vec<u8>)>, Replay) {

@@ -268,7 +268,14 @@ impl Store {
     /// Hands a batch to the log's writer and returns at once. Batches of one caller keep their
     /// order. Bounding what waits is the caller's (`ingest::Intake`).
     pub fn append(&self, records: Vec<Record>, done: Done) {
-        if let Some(Task::Append { done, .. }) = self.enqueue(Task::Append { records, done }) {
+        let weight = records.iter().map(Record::weight).sum();
+        self.append_weighed(records, weight, done);
+    }
+
+    /// As [`Self::append`], where the sum of [`Record::weight`] is known already.
+    pub fn append_weighed(&self, records: Vec<Record>, weight: usize, done: Done) {
+        let task = Task::Append { records, weight, done };
+        if let Some(Task::Append { done, .. }) = self.enqueue(task) {
             done(Err(Error::Closed));
         }
     }

@@ -31,7 +31,7 @@ use crate::store::class::Classes;
 use crate::store::cut::Day;
 use crate::store::ledger;
 use crate::store::live::{LogFile, Part};
-use crate::store::log::{self, LogWriter};
+use crate::store::log::{self, Entries, LogWriter};
 use crate::store::merge::Bounds;
 use crate::store::segment::{Access, Open, Segment, SegmentMeta, is_day};
 use crate::store::{Options, Queue, Shared, State};
@@ -125,6 +125,7 @@ pub(super) fn open(
     drop(state);
     let writer = Writer {
         log: LogWriter::new(disk, shared.dirs.log.clone(), next_log),
+        entries: Entries::default(),
         next_id,
         on_commit: options.on_commit,
         shared: Arc::clone(&shared),
@@ -553,7 +554,7 @@ impl<'a> Stock<'a> {
                     parts.push(Part::default());
                 }
                 if let Some(part) = parts.last_mut() {
-                    part.push(run);
+                    part.push(run, run.iter().map(|record| record.weight()).sum());
                 }
                 last_id = run.last().map(|r| r.id);
             }
