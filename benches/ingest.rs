@@ -99,9 +99,10 @@ pub(crate) fn corpus(
     if let Some(name) = names.disk {
         let per_record = float(disk) / float(corpus.lines);
         let note = format!(
-            "{}; {} before merging; {per_record:.1} B a record",
+            "{}; {} before merging; {per_record:.1} B a record; {}",
             z.told(),
-            short(z.smaller(sealed))
+            short(z.smaller(sealed)),
+            server.disk_told()
         );
         tables.disk.fill(name, mb(disk), z.smaller(disk), note);
     }
@@ -167,9 +168,9 @@ pub(crate) fn real_files(data: &Path, tables: &mut Tables) {
             continue;
         }
         let name = name_of(file);
-        let (disk, z) = stored(data, &[(name.clone(), text.clone())]);
+        let (disk, z, parts) = stored(data, &[(name.clone(), text.clone())]);
         let times = z.smaller(disk);
-        let note = format!("{} of text, {}", mb(text.len() as u64), z.told());
+        let note = format!("{} of text, {}; {parts}", mb(text.len() as u64), z.told());
         tables.real.tell(name.clone(), format!("{} ({})", short(times), mb(disk)), note.clone());
         for row in ["nginx-access-shop", "postgresql-rds", "pgbouncer-old", "linux-syslog"] {
             if name.starts_with(row) {
@@ -189,8 +190,8 @@ pub(crate) fn real_files(data: &Path, tables: &mut Tables) {
         .filter(|file| name_of(file).contains("loghub2k"))
         .map(|file| (name_of(file), read(file)))
         .collect();
-    let (disk, z) = stored(data, &small);
-    let note = format!("{} files in one store, {}", small.len(), z.told());
+    let (disk, z, parts) = stored(data, &small);
+    let note = format!("{} files in one store, {}; {parts}", small.len(), z.told());
     let row = "mixed small files (loghub 2k, all together)";
     tables.disk.fill(row, mb(disk), z.smaller(disk), note);
 }
@@ -200,8 +201,9 @@ fn name_of(file: &Path) -> String {
     name.trim_end_matches(".zst").trim_end_matches(".log").to_owned()
 }
 
-/// Texts as plain lines in one store, each as an app: bytes at rest, and `zstd -3` of them all.
-fn stored(data: &Path, texts: &[(String, Vec<u8>)]) -> (u64, Zstd) {
+/// Texts as plain lines in one store, each as an app: bytes at rest, `zstd -3` of all the texts, and
+/// what the bytes are.
+fn stored(data: &Path, texts: &[(String, Vec<u8>)]) -> (u64, Zstd, String) {
     let server = Server::start(data);
     let mut lines = 0;
     for (name, text) in texts {
@@ -212,5 +214,5 @@ fn stored(data: &Path, texts: &[(String, Vec<u8>)]) -> (u64, Zstd) {
     server.seal(false);
     server.seal(true);
     let all: Vec<u8> = texts.iter().flat_map(|(_, text)| text).copied().collect();
-    (server.disk(), Zstd::of(&all))
+    (server.disk(), Zstd::of(&all), server.disk_told())
 }

@@ -188,6 +188,24 @@ impl Server {
         meter::bytes_below(&self.data)
     }
 
+    /// Of what they are: the largest entries of the data directory, in kB.
+    pub(crate) fn disk_told(&self) -> String {
+        let entries = fs::read_dir(&self.data).expect("the data directory").flatten();
+        let mut parts: Vec<(u64, String)> = entries
+            .map(|entry| {
+                let len = entry.metadata().map_or(0, |meta| meta.len());
+                let bytes =
+                    if entry.path().is_dir() { meter::bytes_below(&entry.path()) } else { len };
+                (bytes, entry.file_name().to_string_lossy().into_owned())
+            })
+            .filter(|(bytes, _)| *bytes >= 1_000)
+            .collect();
+        parts.sort_unstable_by(|a, b| b.cmp(a));
+        let told: Vec<String> =
+            parts.iter().map(|(bytes, name)| format!("{name} {}", bytes / 1_000)).collect();
+        format!("kB: {}", told.join(", "))
+    }
+
     /// Bytes of the log.
     pub(crate) fn log_bytes(&self) -> u64 {
         meter::bytes_below(&self.data.join("log"))
