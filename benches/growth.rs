@@ -27,9 +27,9 @@ const UNSEALED: usize = 48 << 20;
 
 /// What is asked and started at one size.
 struct Seen {
-    word: Duration,
-    bare: Duration,
-    newest: Duration,
+    word: asking::Took,
+    bare: asking::Took,
+    newest: asking::Took,
     start: Duration,
     /// Peak of memory while these were asked, from the start on.
     memory: u64,
@@ -123,16 +123,18 @@ fn compare(first: &Seen, large: &Seen, steps: u64, tables: &mut Tables) {
         ("newest 100", first.newest, large.newest),
     ];
     for (row, small, large) in rows {
-        let times = large.as_secs_f64() / small.as_secs_f64();
-        let note = format!("{} ms at a {steps}th of it", short(meter::ms(small)));
-        growth.fill(row, format!("{} ms", short(meter::ms(large))), times, note);
+        let times = large.wall.as_secs_f64() / small.wall.as_secs_f64();
+        let [wall, cpu, large_cpu] =
+            [small.wall, small.cpu, large.cpu].map(|time| short(meter::ms(time)));
+        let note = format!("{wall} ms at 1 of {steps}; CPU {large_cpu} and {cpu} ms");
+        growth.fill(row, format!("{} ms", short(meter::ms(large.wall))), times, note);
     }
     let ms = meter::ms(large.start);
-    let note = format!("{} ms at a {steps}th of it", short(meter::ms(first.start)));
+    let note = format!("{} ms at 1 of {steps}", short(meter::ms(first.start)));
     growth.fill("start to ready after a clean stop", format!("{} ms", short(ms)), ms, note);
     let told = format!("{:.0} MB", float(large.memory) / 1e6);
     let note =
-        format!("{:.0} MB at a {steps}th of it, peaks since the start", float(first.memory) / 1e6);
+        format!("{:.0} MB at 1 of {steps}, peaks since the start", float(first.memory) / 1e6);
     growth.fill("memory: query", told, float(large.memory) / float(first.memory), note);
 }
 

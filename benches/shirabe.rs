@@ -90,7 +90,8 @@ fn step(what: &str) {
 fn measure(options: &Options, tables: &mut Tables) {
     let data = &options.data;
     let place = Place::new(options);
-    let needs_fleet = ["fleet", "forward", "rivals"].iter().any(|part| options.wants(part));
+    let needs_fleet = ["fleet", "forward", "rivals"].iter().any(|part| options.wants(part))
+        || options.growth.is_some();
     // Both at once, one core each; nothing is measured meanwhile.
     let fleet = needs_fleet.then(|| place.make("fleet", options.mib, 1_000, true));
     let json = options.wants("json").then(|| place.make("json", options.mib, 500, true));
@@ -104,6 +105,7 @@ fn measure(options: &Options, tables: &mut Tables) {
     if let Some(fleet) = &fleet {
         tables.asking.machine = asking::machine(fleet);
         tables.ingest.machine = tables.asking.machine;
+        tables.growth.machine = tables.asking.machine;
         tables.asking.size = fleet.mib() / 1024.0;
         println!(
             "rg -c onnecti takes {} of what it does on the machine of the bars",
