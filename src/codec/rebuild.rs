@@ -53,6 +53,11 @@ impl Templates {
         pieces + used.sum::<usize>() + dictionaries.sum::<usize>()
     }
 
+    /// Does a pool hold times?
+    pub(super) fn is_stamps(&self, pool: usize) -> bool {
+        matches!(self.pools.get(pool), Some(PoolShape::Stamps(_)))
+    }
+
     /// Reads what so many chunks share.
     pub(super) fn take(input: &mut &[u8], chunks: usize) -> Read<Self> {
         let count = take_len(input, POOLS_MAX + STAMP_POOLS_MAX)?;
