@@ -9,6 +9,7 @@
 //! | `import` | `shirabe import` |
 //! | `config` | `shirabe config check`, `shirabe config show`; reads the sources of a configuration |
 //! | `server` | where a client's server is |
+//! | `verify` | `shirabe verify` |
 //! | `log` | the program's own log, to standard error and to its own store |
 
 mod config;
@@ -17,6 +18,7 @@ mod import;
 mod log;
 mod serve;
 mod server;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -51,6 +53,8 @@ enum Command {
     Demo(Settings),
     /// Loads log files into a running server: plain, gz, zst, bz2, xz, NDJSON
     Import(import::Import),
+    /// Reads a data directory and says what is damaged and what it costs
+    Verify(verify::Verify),
     /// Checks the configuration, or shows what is in force and why
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -117,6 +121,8 @@ enum Failure {
     Request(String),
     /// The server does not know what an option asks for: a sentence.
     Misuse(String),
+    /// What it was stands on standard output.
+    Told,
 }
 
 impl From<Error> for Failure {
@@ -148,6 +154,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(settings)) => serve::run(&settings, false),
         Some(Command::Demo(settings)) => serve::run(&settings, true),
         Some(Command::Import(import)) => import::run(&import),
+        Some(Command::Verify(verify)) => verify::run(&verify),
         Some(Command::Config(ConfigCommand::Check(settings))) => config::check(&settings),
         Some(Command::Config(ConfigCommand::Show(settings))) => config::show(&settings),
     };
@@ -165,6 +172,7 @@ fn tell(failure: &Failure) -> ExitCode {
         }
         Failure::Request(text) => (vec![text.clone()], ExitCode::from(1)),
         Failure::Misuse(text) => (vec![text.clone()], ExitCode::from(2)),
+        Failure::Told => (Vec::new(), ExitCode::FAILURE),
         Failure::Error(error) => (vec![error.to_string()], exit_code(error)),
     };
     for line in lines {

@@ -407,6 +407,16 @@ impl Open {
         self.read(chunk * PARTS + part as usize, take)
     }
 
+    /// Bytes of a chunk's section in the file.
+    pub(super) fn section_len(&self, chunk: usize, part: Part) -> u64 {
+        self.sections.get(chunk * PARTS + part as usize).map_or(0, |section| section.len as u64)
+    }
+
+    /// What was read of a chunk's section, or where it is damaged.
+    pub(super) fn checked<T>(&self, chunk: usize, part: Part, read: Read<T>) -> Result<T> {
+        read.map_err(|damage| damage.at(&self.place(chunk * PARTS + part as usize)))
+    }
+
     /// Where it stands in its file.
     pub(super) fn at(&self) -> u64 {
         self.file.at

@@ -6,6 +6,7 @@ mod body;
 mod chunk_fields;
 mod column;
 mod directory;
+mod dump;
 mod encoders;
 mod fields;
 pub mod filter;
@@ -52,6 +53,7 @@ use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
 use ask::{Asked, By, Groups, Watch};
 
+pub use dump::{Column, Template};
 pub use set::RowSet;
 pub use work::Work;
 

@@ -85,7 +85,8 @@ fn entry_header(first_id: u64, records: u32, payload: &[u8]) -> [u8; ENTRY_HEADE
     header.try_into().unwrap_or([0; ENTRY_HEADER_BYTES])
 }
 
-fn file_header(seq: u64) -> Vec<u8> {
+/// The first bytes of the log file of a number.
+pub(super) fn file_header(seq: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.put(&MAGIC);
     header.put_u32(VERSION);

@@ -33,6 +33,7 @@
 //! | `ledger` | the one door by which they change |
 //! | `sources` | who sent how much |
 //! | `cache` | what queries have open |
+//! | `verify` | reads everything and says what is damaged |
 //! | `wire` | numbers and texts as bytes |
 #![doc = include_str!("FORMAT.md")]
 
@@ -55,6 +56,7 @@ mod snapshot;
 mod sources;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};

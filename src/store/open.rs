@@ -38,7 +38,8 @@ use crate::store::{Options, Queue, Shared, State};
 
 /// Version of the layout of the whole directory.
 pub(super) const LAYOUT_VERSION: u32 = 0;
-const VERSION_TEXT: &str = "shirabe data format ";
+/// What stands in `VERSION` before the number.
+pub(super) const VERSION_TEXT: &str = "shirabe data format ";
 
 /// Where things are.
 pub(super) struct Dirs {

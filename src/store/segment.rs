@@ -409,7 +409,8 @@ impl Open {
         Ok(ids)
     }
 
-    fn section(&self, kind: Kind) -> Result<Vec<u8>> {
+    /// The bytes of a section, as its checksum says.
+    pub(super) fn section(&self, kind: Kind) -> Result<Vec<u8>> {
         let section = section(&self.sections, kind, &self.place)?;
         let len = usize::try_from(section.len).unwrap_or(usize::MAX);
         let bytes = self.file.read_at(section.at, len)?;
@@ -418,6 +419,16 @@ impl Open {
             return Err(Error::corrupt(self.place.clone(), what));
         }
         Ok(bytes)
+    }
+
+    /// Its sections: what they hold, where they start, their length.
+    pub(super) fn sections(&self) -> impl Iterator<Item = (String, u64, u64)> + '_ {
+        let kinds = [Kind::Body, Kind::Index, Kind::Filter, Kind::Sources];
+        self.sections.iter().map(move |section| {
+            let kind = kinds.iter().find(|kind| **kind as u32 == section.kind);
+            let name = kind.map_or_else(|| section.kind.to_string(), |kind| format!("{kind:?}"));
+            (name.to_lowercase(), section.at, section.len)
+        })
     }
 
     /// Reads all of it: is it byte for byte what was written?

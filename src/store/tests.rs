@@ -26,6 +26,7 @@ mod needed;
 mod pruning;
 mod retention;
 mod told;
+mod verifying;
 
 use told::Told;
 

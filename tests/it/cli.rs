@@ -15,7 +15,9 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
 
 #[test]
 fn help_fits_a_screen() {
-    for command in ["", "serve", "demo", "import", "config", "config check", "config show"] {
+    for command in
+        ["", "serve", "demo", "import", "verify", "config", "config check", "config show"]
+    {
         let mut args: Vec<&str> = command.split_whitespace().collect();
         args.push("--help");
         let (code, out, _) = run(shirabe().args(&args));

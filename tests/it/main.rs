@@ -24,6 +24,7 @@ mod killed; // at random instants, by SIGKILL
 mod ready;
 mod recordings;
 mod senders;
+mod verify;
 mod ways_in;
 // Real log files: encoded and decoded, imported and compared byte for byte.
 mod codec;
