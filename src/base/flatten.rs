@@ -193,6 +193,12 @@ impl Found {
         self.fields.is_empty()
     }
 
+    /// They alone.
+    #[must_use]
+    pub fn into_fields(self) -> Vec<Field> {
+        self.fields
+    }
+
     /// Adds them to `record`. A name that it has with another value becomes an array of both.
     pub fn add_to(self, record: &mut Record) {
         record.defects.add_all(self.defects);

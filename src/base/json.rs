@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr_iter;
 use serde::de::{Deserializer as _, Visitor};
 use serde_json::Deserializer;
 
-use crate::base::flatten::Flat;
+use crate::base::flatten::{Flat, Found};
 use crate::base::limits::ARRAY_ITEMS_MAX;
 use crate::base::value::Value;
 
@@ -30,6 +31,28 @@ pub fn read_object(text: &str, flat: &mut Flat) -> Result<(), NotAnObject> {
     walk.object(flat).ok_or(NotAnObject)?;
     walk.blank();
     if walk.at == text.len() { Ok(()) } else { Err(NotAnObject) }
+}
+
+/// How many braces are tried: text before an object seldom has more.
+const BRACES_TRIED: usize = 4;
+
+/// The fields of the object that `text` ends with: all of it, or after other text.
+pub fn read_last_object(text: &str, flat: &mut Flat) -> Option<Found> {
+    let text = text.trim_ascii_end();
+    if !text.ends_with('}') {
+        return None;
+    }
+    memchr_iter(b'{', text.as_bytes()).take(BRACES_TRIED).find_map(|at| {
+        let object = text.get(at..)?;
+        // An object with anything in it begins with a key; braces in code and prose do not.
+        let inner = object.get(1..)?.trim_ascii_start();
+        if !inner.starts_with('"') {
+            return None;
+        }
+        let is_read = read_object(object, flat).is_ok();
+        let found = flat.found();
+        is_read.then_some(found)
+    })
 }
 
 /// The same value without white space between its parts, its texts written as themselves: only

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::ask::{self, Asked as Answer, Watch};
 use super::column::{Column, take_column};
-use super::fields::{Entry, Kind, LOOSE, Place, SharedFields, Source, read_text};
-use super::lines::{Reader, View};
+use super::derived::{fields_of, without_message};
+use super::fields::{Entry, Kind, LESS, LOOSE, Place, SharedFields, Source, WHOLE, read_text};
+use super::lines::{Cuts, Reader, View};
 use super::pack::{Damage, Read, done, take_planes};
 use super::places::{Codes, Places, Walk};
 use super::probe::Probe;
@@ -18,8 +19,9 @@ use super::record::read_fields;
 use super::set::RowSet;
 use super::texts::Texts;
 use super::work;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::find::Finder;
+use crate::base::flatten::Flat;
 use crate::base::fold::Folder;
 use crate::base::value::{Field, Value};
 
@@ -93,12 +95,22 @@ impl ChunkFields {
     }
 
     fn entries(&self, kind: u32) -> &[Entry] {
-        let shape = self.shapes.get(kind as usize).copied().unwrap_or(LOOSE);
-        self.shared.shape(shape).unwrap_or_default()
+        self.shared.shape(self.shape_of(kind)).unwrap_or_default()
     }
 
-    fn is_loose(&self, kind: u32) -> bool {
-        self.shapes.get(kind as usize) == Some(&LOOSE)
+    fn shape_of(&self, kind: u32) -> u32 {
+        self.shapes.get(kind as usize).copied().unwrap_or(LOOSE)
+    }
+
+    /// Has each row of this kind names of its own?
+    fn is_unnamed(&self, kind: u32) -> bool {
+        self.shape_of(kind) <= LESS
+    }
+
+    /// Is something of these rows only known once their texts are read?
+    fn is_derived(&self, kind: u32) -> bool {
+        matches!(self.shape_of(kind), WHOLE | LESS)
+            || self.entries(kind).iter().any(|e| matches!(e.source, Source::Derived(_)))
     }
 
     /// The kinds of rows for which `is` says so.
@@ -125,7 +137,7 @@ fn slots_of(shared: &SharedFields, shape: u32) -> Option<Vec<u32>> {
     }
     let pools = shared.shape(shape)?.iter().filter_map(|entry| match entry.source {
         Source::Pool(pool) => Some(pool.saturating_add(1)),
-        Source::Nowhere | Source::Slot(..) => None,
+        Source::Nowhere | Source::Slot(..) | Source::Derived(_) => None,
     });
     Some(pools.collect())
 }
@@ -143,6 +155,10 @@ impl FieldsView<'_> {
         read.map_err(|damage| damage.at(self.here))
     }
 
+    fn missing(&self) -> Error {
+        Damage("a value that is not there").at(self.here)
+    }
+
     /// Has any row a field of a name that is meant?
     pub(super) fn has(&self, named: &dyn Fn(&str) -> bool) -> Result<bool> {
         let known = self.fields.shared.marked(named);
@@ -151,10 +167,13 @@ impl FieldsView<'_> {
         if kinds.into_iter().any(|kind| self.fields.entries(kind).iter().any(is)) {
             return Ok(true);
         }
-        let Some((0, loose)) = self.fields.columns.first() else { return Ok(false) };
-        let mut text = Vec::new();
-        for n in 0..loose.len() {
-            if self.checked(read_loose(loose, n, &mut text))?.iter().any(|f| named(&f.name)) {
+        let unnamed = self.fields.kinds(|kind| self.fields.is_unnamed(kind));
+        if unnamed.is_none() {
+            return Ok(false);
+        }
+        let mut reader = self.reader()?;
+        for row in unnamed.iter() {
+            if reader.read(row)?.iter().any(|field| named(&field.name)) {
                 return Ok(true);
             }
         }
@@ -163,10 +182,11 @@ impl FieldsView<'_> {
 
     /// Reads the fields of rows.
     pub(super) fn reader(&self) -> Result<FieldReader<'_>> {
+        let kinds = || 0..u32::try_from(self.fields.shapes.len()).unwrap_or(u32::MAX);
+        let derived = kinds().any(|kind| self.fields.is_derived(kind));
         let slots = |place| {
-            let kinds = 0..u32::try_from(self.fields.shapes.len()).unwrap_or(u32::MAX);
-            let mut entries = kinds.into_iter().flat_map(|kind| self.fields.entries(kind));
-            entries.any(|e| matches!(e.source, Source::Slot(p, _) if p == place))
+            let mut entries = kinds().flat_map(|kind| self.fields.entries(kind));
+            derived || entries.any(|e| matches!(e.source, Source::Slot(p, _) if p == place))
         };
         Ok(FieldReader {
             view: self,
@@ -182,6 +202,7 @@ impl FieldsView<'_> {
                 None
             },
             text: Vec::new(),
+            own: Own::default(),
         })
     }
 
@@ -196,7 +217,7 @@ impl FieldsView<'_> {
         let known = self.fields.shared.marked(named);
         let meant = |entry: &Entry| known.get(entry.name as usize).copied().unwrap_or_default();
         let with = self.fields.kinds(|kind| {
-            self.fields.is_loose(kind) || self.fields.entries(kind).iter().any(meant)
+            self.fields.is_unnamed(kind) || self.fields.entries(kind).iter().any(meant)
         });
         let with = with.and(among);
         if with.is_none() {
@@ -238,6 +259,18 @@ impl FieldsView<'_> {
             }
         }
         found = found.and(among);
+        let derived = self.fields.kinds(|kind| self.fields.is_derived(kind));
+        let derived = derived.and(among).minus(&found);
+        if !derived.is_none() {
+            let (mut reader, mut folder) = (self.reader()?, Folder::default());
+            let mut holds =
+                |text: &str| finder.is_in(if finder.folds() { folder.fold(text) } else { text });
+            let more = ask::filter(&derived, watch, |row| {
+                let fields = reader.read(row)?;
+                Ok(fields.iter().any(|field| ask::any_text(&field.value, &mut holds)))
+            })?;
+            found = found.or(&more);
+        }
         let in_slots = self.fields.kinds(|kind| {
             let around = |e: &Entry| matches!(e.source, Source::Slot(Place::Around, _));
             self.fields.entries(kind).iter().any(around)
@@ -292,6 +325,16 @@ pub(super) struct FieldReader<'a> {
     around: Option<Reader<'a>>,
     messages: Option<Reader<'a>>,
     text: Vec<u8>,
+    own: Own,
+}
+
+/// What the objects gave that the texts of the row read last end with.
+#[derive(Default)]
+struct Own {
+    flat: Flat,
+    row: Option<usize>,
+    around: Option<Vec<Field>>,
+    message: Option<Vec<Field>>,
 }
 
 impl FieldReader<'_> {
@@ -301,7 +344,15 @@ impl FieldReader<'_> {
         let missing = || Damage("a value that is not there").at(self.view.here);
         let kind = fields.places.kinds().get(row).ok_or_else(missing)?;
         self.walk.go(&fields.places, row);
-        if fields.is_loose(kind) {
+        if matches!(fields.shape_of(kind), WHOLE | LESS) {
+            self.walk.next();
+            let own = self.derived(row, Place::Around)?.to_vec();
+            if fields.shape_of(kind) == WHOLE {
+                return Ok(own);
+            }
+            return Ok(without_message(own, &self.message(row)?));
+        }
+        if fields.shape_of(kind) == LOOSE {
             let at = self.walk.take(0);
             self.walk.next();
             let (_, loose) = fields.columns.first().ok_or_else(missing)?;
@@ -331,7 +382,7 @@ impl FieldReader<'_> {
         let fields = self.view.fields;
         let missing = || Damage("a value that is not there").at(self.view.here);
         let kind = fields.places.kinds().get(row).ok_or_else(missing)?;
-        if fields.is_loose(kind) {
+        if fields.is_unnamed(kind) {
             return Ok(self.read(row)?.iter().any(|f| named(&f.name) && is(&f.value)));
         }
         self.walk.go(&fields.places, row);
@@ -361,6 +412,12 @@ impl FieldReader<'_> {
                 let column = self.view.fields.columns.get(pool as usize);
                 column.is_some_and(|(_, column)| column.write(at, &mut self.text))
             }
+            Source::Derived(place) => {
+                let name = self.view.fields.shared.name(entry.name).cloned().ok_or_else(missing)?;
+                let mut own = self.derived(row, place)?.iter();
+                let own = own.find(|field| field.name == name).ok_or_else(missing)?;
+                return Ok(own.value.clone());
+            }
             Source::Slot(place, n) => {
                 let lines = match place {
                     Place::Around => &mut self.around,
@@ -374,5 +431,38 @@ impl FieldReader<'_> {
             return Err(missing());
         }
         self.view.checked(read_text(entry.kind, &self.text))
+    }
+    /// The fields of the object that a text of the row ends with.
+    fn derived(&mut self, row: usize, place: Place) -> Result<&[Field]> {
+        if self.own.row != Some(row) {
+            (self.own.row, self.own.around, self.own.message) = (Some(row), None, None);
+        }
+        let known = match place {
+            Place::Around => self.own.around.take(),
+            Place::Message => self.own.message.take(),
+        };
+        let fields = if let Some(fields) = known {
+            fields
+        } else {
+            let mut text = self.message(row)?;
+            if place == Place::Around {
+                let message = std::mem::take(&mut text);
+                let around = self.around.as_mut().ok_or_else(|| self.view.missing())?;
+                around.read(row, &message, &mut text, &mut Cuts::default())?;
+            }
+            fields_of(&text, &mut self.own.flat)
+        };
+        let cell = match place {
+            Place::Around => &mut self.own.around,
+            Place::Message => &mut self.own.message,
+        };
+        Ok(cell.insert(fields))
+    }
+
+    fn message(&mut self, row: usize) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let messages = self.messages.as_mut().ok_or_else(|| self.view.missing())?;
+        messages.read(row, &[], &mut text, &mut Cuts::default())?;
+        Ok(text)
     }
 }

@@ -5,12 +5,14 @@
 //! not kept twice (engine.md 3.7), or the column of that name and type. Records whose fields have
 //! no shape (too many shapes, a number that is none) keep theirs as bytes.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::Arc;
 
 use super::Strength;
 use super::column::take_dictionary;
+use super::derived::{are_same, fields_of, is_same, without_message};
 use super::pack::{
     Damage, Read, done, put_bytes, put_frame, put_len, put_planes, take_frame, take_len, take_str,
     take_u8,
@@ -20,12 +22,19 @@ use super::record::{read_value, write_fields, write_value};
 use super::template::Filed;
 use super::texts::Texts;
 use super::words::Words;
+use crate::base::flatten::Flat;
 use crate::base::limits::{POOLS_MAX, SHAPE_BYTES_MAX, SHAPE_VARIANTS_MAX, SHAPES_MAX};
 use crate::base::record::Record;
 use crate::base::value::{Field, Value};
 
 /// The shape of records whose fields are kept as bytes.
 pub(super) const LOOSE: u32 = 0;
+
+/// The shape of records whose fields are those of the object that their line ends with.
+pub(super) const WHOLE: u32 = 1;
+
+/// The same without the message.
+pub(super) const LESS: u32 = 2;
 
 /// The types of values as they are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,12 +125,16 @@ pub(super) enum Source {
     Pool(u32),
     /// A slot of the line.
     Slot(Place, u32),
+    /// What the object that the text ends with has under this name.
+    Derived(Place),
 }
 
 const NOWHERE: u8 = 0;
 const POOL: u8 = 1;
 const AROUND: u8 = 2;
 const MESSAGE: u8 = 3;
+const DERIVED_AROUND: u8 = 4;
+const DERIVED_MESSAGE: u8 = 5;
 
 /// A name, its type, and where its value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +167,7 @@ pub(super) struct Shapes<'a> {
     /// For each chunk the shapes of its rows.
     rows: Vec<Vec<u32>>,
     text: Vec<u8>,
+    flat: RefCell<Flat>,
     /// All fields are kept as bytes.
     keep_whole: bool,
 }
@@ -167,7 +181,7 @@ impl<'a> Shapes<'a> {
             messages,
             names: Vec::new(),
             name_index: HashMap::default(),
-            lists: vec![Vec::new()],
+            lists: vec![Vec::new(); LESS as usize + 1],
             shape_index: HashMap::default(),
             weight: 0,
             known: HashMap::default(),
@@ -176,6 +190,7 @@ impl<'a> Shapes<'a> {
             loose: Pool::default(),
             rows: Vec::new(),
             text: Vec::new(),
+            flat: RefCell::default(),
         }
     }
 
@@ -184,7 +199,8 @@ impl<'a> Shapes<'a> {
         if self.rows.len() <= chunk {
             self.rows.resize_with(chunk + 1, Vec::new);
         }
-        let shape = self.shape(chunk, row, &record.fields).unwrap_or(LOOSE);
+        let shape = self.shape(chunk, row, record);
+        let shape = shape.or_else(|| self.whole(record)).unwrap_or(LOOSE);
         if let Some(rows) = self.rows.get_mut(chunk) {
             rows.push(shape);
         }
@@ -206,7 +222,8 @@ impl<'a> Shapes<'a> {
     }
 
     /// The shape of these fields; `None` where they have none.
-    fn shape(&mut self, chunk: usize, row: usize, fields: &[Field]) -> Option<u32> {
+    fn shape(&mut self, chunk: usize, row: usize, record: &Record) -> Option<u32> {
+        let fields = &record.fields[..];
         let keepable = |value: &Value| !matches!(value, Value::Float(x) if !x.is_finite());
         if self.keep_whole || !fields.iter().all(|field| keepable(&field.value)) {
             return None;
@@ -218,16 +235,17 @@ impl<'a> Shapes<'a> {
         let places = (self.around.template_of(chunk, row), self.messages.template_of(chunk, row));
         let likeness = (places.0, places.1, names?);
         let known = self.known.get(&likeness).map_or(&[][..], Vec::as_slice);
+        let mut own = Own::new(record);
         for shape in known {
-            if self.fits(*shape, chunk, row, fields) {
+            if self.fits(*shape, chunk, row, &mut own) {
                 return Some(*shape);
             }
         }
         let more = known.len() < SHAPE_VARIANTS_MAX;
         let last = known.last().copied();
         let entries = match last.filter(|_| more) {
-            Some(last) => self.refined(last, chunk, row, fields)?,
-            None => self.entries(chunk, row, fields, &likeness.2, more)?,
+            Some(last) => self.refined(last, chunk, row, &mut own)?,
+            None => self.entries(chunk, row, &likeness.2, more, &mut own)?,
         };
         let shape = self.intern(entries)?;
         let variants = self.known.entry(likeness).or_default();
@@ -252,15 +270,54 @@ impl<'a> Shapes<'a> {
     }
 
     /// Do the slots that a shape names hold these values? Names and types are alike already.
-    fn fits(&self, shape: u32, chunk: usize, row: usize, fields: &[Field]) -> bool {
+    fn fits(&self, shape: u32, chunk: usize, row: usize, own: &mut Own<'_>) -> bool {
         let entries = self.lists.get(shape as usize).map_or(&[][..], Vec::as_slice);
-        entries.iter().zip(fields).all(|(entry, field)| self.holds(entry, chunk, row, field))
+        let mut pairs = entries.iter().zip(&own.record.fields);
+        pairs.all(|(entry, field)| self.holds(entry, chunk, row, field, own))
     }
 
-    fn holds(&self, entry: &Entry, chunk: usize, row: usize, field: &Field) -> bool {
-        let Source::Slot(place, n) = entry.source else { return true };
+    fn holds(
+        &self,
+        entry: &Entry,
+        chunk: usize,
+        row: usize,
+        field: &Field,
+        own: &mut Own<'_>,
+    ) -> bool {
+        let (place, n) = match entry.source {
+            Source::Nowhere | Source::Pool(_) => return true,
+            Source::Derived(place) => return own.gives(place, field, &self.flat),
+            Source::Slot(place, n) => (place, n),
+        };
         let filed = if place == Place::Around { self.around } else { self.messages };
         filed.slot(chunk, row, n as usize).is_some_and(|slot| is_text_of(slot, &field.value))
+    }
+
+    /// Where a value comes from that stands in no slot: the record's object, else a column.
+    fn elsewhere(
+        &mut self,
+        (name, kind): (u32, Kind),
+        field: &Field,
+        own: &mut Own<'_>,
+    ) -> Option<Source> {
+        let mut places = [Place::Around, Place::Message].into_iter();
+        match places.find(|place| own.gives(*place, field, &self.flat)) {
+            Some(place) => Some(Source::Derived(place)),
+            None => Some(Source::Pool(self.pool(name, kind)?)),
+        }
+    }
+
+    /// The shape of fields that can all be read again from the line, where they can.
+    fn whole(&self, record: &Record) -> Option<u32> {
+        if self.keep_whole {
+            return None;
+        }
+        let fields = fields_of(record.line.raw(), &mut self.flat.borrow_mut());
+        if are_same(&fields, &record.fields) {
+            return Some(WHOLE);
+        }
+        let fields = without_message(fields, record.message().as_bytes());
+        are_same(&fields, &record.fields).then_some(LESS)
     }
 
     /// A shape whose slots that do not hold what they should here are columns instead: what was
@@ -270,12 +327,12 @@ impl<'a> Shapes<'a> {
         shape: u32,
         chunk: usize,
         row: usize,
-        fields: &[Field],
+        own: &mut Own<'_>,
     ) -> Option<Vec<Entry>> {
         let mut entries = self.lists.get(shape as usize)?.clone();
-        for (entry, field) in entries.iter_mut().zip(fields) {
-            if !self.holds(entry, chunk, row, field) {
-                entry.source = Source::Pool(self.pool(entry.name, entry.kind)?);
+        for (entry, field) in entries.iter_mut().zip(&own.record.fields) {
+            if !self.holds(entry, chunk, row, field, own) {
+                entry.source = self.elsewhere((entry.name, entry.kind), field, own)?;
             }
         }
         Some(entries)
@@ -287,10 +344,11 @@ impl<'a> Shapes<'a> {
         &mut self,
         chunk: usize,
         row: usize,
-        fields: &[Field],
         names: &[(u32, Kind)],
         look: bool,
+        own: &mut Own<'_>,
     ) -> Option<Vec<Entry>> {
+        let fields = &own.record.fields[..];
         let texts: Vec<Vec<u8>> = fields
             .iter()
             .map(|field| {
@@ -331,7 +389,7 @@ impl<'a> Shapes<'a> {
             let source = match (kind, slot) {
                 (Kind::Null, _) => Source::Nowhere,
                 (_, Some(slot)) => slot,
-                (_, None) => Source::Pool(self.pool(name, kind)?),
+                (_, None) => self.elsewhere((name, kind), field, own)?,
             };
             entries.push(Entry { name, kind, source });
         }
@@ -388,6 +446,29 @@ impl<'a> Shapes<'a> {
     }
 }
 
+/// A record, and the fields of the objects that its texts end with, once they were asked for.
+struct Own<'r> {
+    record: &'r Record,
+    around: Option<Vec<Field>>,
+    message: Option<Vec<Field>>,
+}
+
+impl<'r> Own<'r> {
+    fn new(record: &'r Record) -> Self {
+        Self { record, around: None, message: None }
+    }
+
+    /// Has the object of that text this field?
+    fn gives(&mut self, place: Place, field: &Field, flat: &RefCell<Flat>) -> bool {
+        let (fields, text) = match place {
+            Place::Around => (&mut self.around, self.record.line.raw()),
+            Place::Message => (&mut self.message, self.record.message().as_bytes()),
+        };
+        let fields = fields.get_or_insert_with(|| fields_of(text, &mut flat.borrow_mut()));
+        fields.iter().any(|own| own.name == field.name && is_same(&own.value, &field.value))
+    }
+}
+
 /// Filed fields, ready to be written.
 #[derive(Debug)]
 pub(super) struct Planned<'a> {
@@ -410,7 +491,13 @@ impl Planned<'_> {
         for (record, shape) in records.iter().zip(shapes) {
             for field in &record.fields {
                 nulls |= field.value == Value::Null;
-                if *shape == LOOSE || matches!(field.value, Value::Array(_)) {
+                if *shape <= LESS || matches!(field.value, Value::Array(_)) {
+                    words.add_value(&field.value);
+                }
+            }
+            let entries = self.shapes.lists.get(*shape as usize).map_or(&[][..], Vec::as_slice);
+            for (entry, field) in entries.iter().zip(&record.fields) {
+                if matches!(entry.source, Source::Derived(_)) {
                     words.add_value(&field.value);
                 }
             }
@@ -458,6 +545,8 @@ impl Planned<'_> {
                     Source::Pool(pool) => (POOL, pool),
                     Source::Slot(Place::Around, n) => (AROUND, n),
                     Source::Slot(Place::Message, n) => (MESSAGE, n),
+                    Source::Derived(Place::Around) => (DERIVED_AROUND, 0),
+                    Source::Derived(Place::Message) => (DERIVED_MESSAGE, 0),
                 };
                 lists.push(tag);
                 put_len(&mut lists, n as usize);
@@ -560,6 +649,8 @@ fn take_entry(input: &mut &[u8], names: usize) -> Read<Entry> {
         POOL => Source::Pool(n),
         AROUND => Source::Slot(Place::Around, n),
         MESSAGE => Source::Slot(Place::Message, n),
+        DERIVED_AROUND => Source::Derived(Place::Around),
+        DERIVED_MESSAGE => Source::Derived(Place::Message),
         _ => return Err(Damage("a value from an unknown place")),
     };
     Ok(Entry { name, kind: kind.ok_or(Damage("a value of an unknown type"))?, source })

@@ -5,6 +5,7 @@ mod bins;
 mod body;
 mod chunk_fields;
 mod column;
+mod derived;
 mod directory;
 mod dump;
 mod encoders;

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::ask::{Asked, Watch};
 use super::sample::any_chunks;
-use super::{Body, Encoded, encode, encode_whole, merge};
+use super::{Body, Encoded, Look, RowSet, encode, encode_whole, merge};
 use crate::base::error::{Error, Result};
+use crate::base::find::Finder;
+use crate::base::flatten::Flat;
 use crate::base::fold::fold;
+use crate::base::json::read_object;
 use crate::base::machine::ReadAt;
 use crate::base::record::{Defects, Facility, Line, Record, Severity, Via};
 use crate::base::split::{letter_runs, tokens};
@@ -29,6 +33,15 @@ impl ReadAt for Memory {
         let end = at.checked_add(len).ok_or_else(|| Error::corrupt("memory", "beyond"))?;
         let bytes = self.0.get(at..end).ok_or_else(|| Error::corrupt("memory", "beyond"))?;
         Ok(bytes.to_vec())
+    }
+}
+
+/// Nobody watches.
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn worked(&mut self, _: usize) -> Asked<()> {
+        Ok(())
     }
 }
 
@@ -260,6 +273,56 @@ fn a_body_of_another_version_is_refused() {
 fn nothing_encodes_to_a_body_without_chunks() {
     assert!(decode_all(encode(&[]).body).unwrap().is_empty());
     assert!(decode_all(encode(&[&[]]).body).unwrap().is_empty());
+}
+
+/// A record as the object `raw` gives it, its message taken out of the fields.
+fn of_object(id: u64, raw: &str) -> Record {
+    let mut flat = Flat::default();
+    read_object(raw, &mut flat).unwrap();
+    let (mut fields, _) = flat.take();
+    let mut line = Line::text(raw);
+    if let Some(at) = fields.iter().position(|field| &*field.name == "msg")
+        && let Value::Str(message) = fields.remove(at).value
+    {
+        line = Line::with_message(raw.as_bytes(), message);
+    }
+    Record { id, line, fields, ..(*small()[0][0]).clone() }
+}
+
+#[test]
+fn fields_of_an_object_are_kept_in_the_object() {
+    let raw = |n: u64| {
+        let (a, b) = (n % 7, n * 7919);
+        format!(
+            r#"{{"msg":"a \"{a}\" b","path":"\/x\/{b}","list":["u{b}",{a},null],"deep":{{"f":-0.0,"n":{b}}},"odd":{b}.50,"same":1,"same":2}}"#
+        )
+    };
+    let records: Vec<Arc<Record>> = (1..400).map(|n| Arc::new(of_object(n, &raw(n)))).collect();
+    let own_keys = |n: u64| format!(r#"{{"k{n}":"v\n{n}","msg":"m{n}"}}"#);
+    let unnamed = (1..400).map(|n| Arc::new(of_object(n, &own_keys(n)))).collect::<Vec<_>>();
+    let mut bare = records.clone();
+    for record in &mut bare {
+        Arc::make_mut(record).fields.clear();
+    }
+    for records in [&records, &unnamed] {
+        let body = encode(&[records]).body;
+        assert_eq!(
+            decode_all(body.clone()).unwrap().concat(),
+            records.iter().map(|r| (**r).clone()).collect::<Vec<_>>()
+        );
+        let len = body.len() as u64;
+        let rows = Body::open(Arc::new(Memory(body)), 0, len).unwrap().chunk(0).unwrap();
+        let all = RowSet::all(rows.meta().rows);
+        for text in ["/x/79190", "u79190", "2"] {
+            let finder = Finder::plain(text);
+            let found = rows.find(&finder, Look::Everywhere, &all, &mut Unwatched).unwrap();
+            let naive = super::ask::find(&*rows, &finder, Look::Everywhere, &all, &mut Unwatched);
+            assert!(found == naive.unwrap(), "{text}");
+        }
+    }
+    // What the fields cost beside the same records without any: names and one shape.
+    let (with, without) = (encode(&[&records]).body.len(), encode(&[&bare]).body.len());
+    assert!(with < without + 400, "{with} {without}");
 }
 
 /// What was written stays readable. `UPDATE=1` writes it anew, which is right only with a new

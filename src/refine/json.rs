@@ -2,33 +2,8 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr_iter;
-
-use crate::base::flatten::{Flat, Found};
-use crate::base::json::{compact, read_object};
+use crate::base::json::compact;
 use crate::base::record::Record;
-
-/// How many braces are tried: text before an object seldom has more.
-const TRIES: usize = 4;
-
-/// The fields of the object that the message ends with.
-pub(super) fn read(message: &str, flat: &mut Flat) -> Option<Found> {
-    let text = message.trim_ascii_end();
-    if !text.ends_with('}') {
-        return None;
-    }
-    memchr_iter(b'{', text.as_bytes()).take(TRIES).find_map(|at| {
-        let object = text.get(at..)?;
-        // An object with anything in it begins with a key; braces in code and prose do not.
-        let inner = object.get(1..)?.trim_ascii_start();
-        if !inner.starts_with('"') {
-            return None;
-        }
-        let is_read = read_object(object, flat).is_ok();
-        let found = flat.found();
-        is_read.then_some(found)
-    })
-}
 
 /// Is the message the JSON of the whole object that came, whose fields are known?
 pub(super) fn is_whole_object(record: &Record) -> bool {
@@ -45,10 +20,11 @@ pub(super) fn is_whole_object(record: &Record) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::base::flatten::Flat;
+    use crate::base::json::read_last_object;
 
     fn check(message: &str, want: Option<&str>) {
-        let got = read(message, &mut Flat::default()).map(|found| found.to_string());
+        let got = read_last_object(message, &mut Flat::default()).map(|found| found.to_string());
         assert_eq!(got.as_deref(), want, "{message}");
     }
 

@@ -19,6 +19,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::flatten::Flat;
+use crate::base::json::read_last_object;
 use crate::base::record::Record;
 use crate::base::time::Zone;
 
@@ -72,7 +73,7 @@ impl Refiner {
         // Numbers for a level are believed where somebody has typed them, not in `level=5`.
         let mut typed = usize::MAX;
         if !json::is_whole_object(record) {
-            if let Some(found) = json::read(record.message(), flat) {
+            if let Some(found) = read_last_object(record.message(), flat) {
                 found.add_to(record);
             } else if let Some(found) = pairs::read(record.message(), flat) {
                 typed = record.fields.len();
