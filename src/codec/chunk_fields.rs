@@ -14,7 +14,6 @@ use super::lines::{Cuts, Reader, View};
 use super::pack::{Damage, Read, done, take_planes};
 use super::places::{Codes, Places, Walk};
 use super::probe::Probe;
-use super::question::Asked;
 use super::record::read_fields;
 use super::set::RowSet;
 use super::texts::Texts;
@@ -235,9 +234,9 @@ impl FieldsView<'_> {
         watch: &mut dyn Watch,
     ) -> Answer<RowSet> {
         let rows = among.rows();
-        let asked = Asked::new(Probe::within(finder.clone()));
+        let probe = Probe::within(finder.clone());
         let mut found = RowSet::none(rows);
-        if asked.probe.holds(b"null") {
+        if probe.holds(b"null") {
             found = found.or(&self.fields.kinds(|kind| {
                 self.fields.entries(kind).iter().any(|e| matches!(e.source, Source::Nowhere))
             }));
@@ -251,7 +250,7 @@ impl FieldsView<'_> {
                 }
                 _ => {
                     let none = Texts::default();
-                    asked.probe.of_column(column, &none, &RowSet::none(0))
+                    probe.of_column(column, &none, &RowSet::none(0))
                 }
             };
             if !values.is_none() {
@@ -287,7 +286,9 @@ impl FieldsView<'_> {
             };
             self.fields.entries(kind).iter().any(is)
         };
-        Ok(found.or(&view.find_in_slots(&asked, &is_field, &left, watch)?))
+        let known = view.shared.question(finder);
+        let Some(question) = known.question() else { return Ok(found) };
+        Ok(found.or(&view.find_in_slots(&question.whole, &is_field, &left, watch)?))
     }
 }
 

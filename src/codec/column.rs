@@ -301,7 +301,7 @@ fn take_texts(input: &mut &[u8], count: usize) -> Read<Texts> {
             if end != bytes.len() {
                 return Err(Damage("text that belongs to no row"));
             }
-            Ok(Texts { bytes, ends })
+            Ok(Texts::new(bytes, ends))
         }
         _ => Err(Damage("a text column of an unknown kind")),
     }

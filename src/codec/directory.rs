@@ -85,6 +85,11 @@ impl Directory {
         let Ok(at) = self.columns.binary_search_by_key(&number, |column| column.0) else {
             return &[];
         };
+        self.nth(at)
+    }
+
+    /// The bytes of a column by its place among those that are there.
+    pub(super) fn nth(&self, at: usize) -> &[u8] {
         let (_, start, end) = self.columns.get(at).copied().unwrap_or_default();
         let bytes = if end - start < SMALL_BYTES_MAX { &self.head } else { &self.large };
         bytes.get(start..end).unwrap_or_default()

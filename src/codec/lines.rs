@@ -27,6 +27,10 @@ use crate::base::time::Timestamp;
 /// What a column costs to be asked, in rows looked at.
 const COLUMN_WORK_ROWS: usize = 256;
 
+/// So few rows, and one in so many at most, are looked at instead of asking all columns for them.
+const FEW_ROWS: usize = 1_024;
+const FEW_SHARE: usize = 16;
+
 /// The lines of one place of a chunk.
 #[derive(Debug)]
 pub(super) struct ChunkLines {
@@ -60,6 +64,12 @@ impl Values {
 }
 
 impl ChunkLines {
+    /// A pool's column as it is stored, by its number in this chunk.
+    fn stored(&self, local: u32) -> &[u8] {
+        // The first is that of the templates, the others are those of the pools.
+        self.directory.nth(local as usize + 1)
+    }
+
     /// Reads where the columns of a chunk of so many rows stand.
     pub(super) fn take(
         input: &mut &[u8],
@@ -182,11 +192,11 @@ impl<'a> View<'a> {
     fn decode(&self, local: u32) -> Read<Values> {
         let missing = Damage("a pool that there is not");
         let (pool, count) = *self.lines.pools.get(local as usize).ok_or(missing)?;
-        let mut input = self.lines.directory.column(pool as usize + 1);
+        let mut input = self.lines.stored(local);
         work::decoded(input.len());
         let values = match self.shared.pools().get(pool as usize).ok_or(missing)? {
             PoolShape::Texts(dictionary) => {
-                Values::Texts(take_column(&mut input, count, dictionary.texts())?)
+                Values::Texts(take_column(&mut input, count, dictionary)?)
             }
             PoolShape::Stamps(format) => Values::Stamps(*format, take_integers(&mut input, count)?),
         };
@@ -194,26 +204,30 @@ impl<'a> View<'a> {
     }
 
     /// Which values of a pool pass.
-    fn ask(&self, local: u32, asked: &Asked) -> Result<RowSet> {
+    fn ask(&self, local: u32, asked: &Asked, watch: &mut dyn Watch) -> Answer<RowSet> {
         let (pool, count) = self.lines.pools.get(local as usize).copied().unwrap_or_default();
+        let none = Ok(RowSet::none(count));
         match self.shared.pools().get(pool as usize) {
             Some(PoolShape::Texts(dictionary)) => {
-                let entries = self.shared.entries(asked, pool, dictionary);
-                let stored = self.lines.directory.column(pool as usize + 1);
-                if !asked.probe.may_be_in(stored, &entries) {
-                    return Ok(RowSet::none(count));
+                let entries = self.shared.entries(asked, pool);
+                if !asked.probe.may_be_in(self.lines.stored(local), entries) {
+                    return none;
                 }
-                match &*self.column(local)? {
-                    Values::Texts(column) => {
-                        Ok(asked.probe.of_column(column, dictionary.texts(), &entries))
-                    }
-                    Values::Stamps(..) => Ok(RowSet::none(count)),
-                }
+                watch.worked(COLUMN_WORK_ROWS)?;
+                let values = self.column(local)?;
+                let Values::Texts(column) = &*values else { return none };
+                let before = column.weight();
+                let found = asked.probe.of_column(column, dictionary, entries);
+                // Texts are kept folded once they were asked for so.
+                let more = column.weight().saturating_sub(before);
+                self.lines.decoded_bytes.fetch_add(more, Ordering::Relaxed);
+                Ok(found)
             }
             Some(PoolShape::Stamps(format)) if asked.probe.may_be_in_times(*format) => {
-                self.ask_times(local, *format, asked)
+                watch.worked(COLUMN_WORK_ROWS)?;
+                Ok(self.ask_times(local, *format, asked)?)
             }
-            _ => Ok(RowSet::none(count)),
+            _ => none,
         }
     }
 
@@ -253,17 +267,22 @@ impl<'a> View<'a> {
                 return Ok(found);
             }
             let mut maybe = self.of_templates(&part.maybe)?.and(&left);
+            let mut open = left.minus(&maybe);
+            let few = open.count();
+            if few <= FEW_ROWS && few * FEW_SHARE <= open.rows() {
+                left = left.minus(&found.sure);
+                continue; // to look at them costs less than to ask columns
+            }
             for local in 0..u32::try_from(self.lines.pools.len()).unwrap_or(u32::MAX) {
-                let open = left.minus(&maybe).minus(&found.sure);
                 if open.is_none() {
                     break;
                 }
-                watch.worked(COLUMN_WORK_ROWS)?;
-                let values = self.ask(local, &part.within)?;
+                let values = self.ask(local, &part.within, watch)?;
                 if values.is_none() {
                     continue;
                 }
-                let rows = self.places()?.rows_with(local, &values).and(&left);
+                let rows = self.places()?.rows_with(local, &values).and(&open);
+                open = open.minus(&rows);
                 if question.exact {
                     found.sure = found.sure.or(&rows);
                 } else {
@@ -277,8 +296,7 @@ impl<'a> View<'a> {
                     let Some(local) = at.ok().and_then(|at| u32::try_from(at).ok()) else {
                         continue;
                     };
-                    watch.worked(COLUMN_WORK_ROWS)?;
-                    let values = self.ask(local, asked)?;
+                    let values = self.ask(local, asked, watch)?;
                     if !values.is_none() {
                         let rows = self.places()?.rows_of(kind, local, way.nth, &values);
                         maybe = maybe.or(&rows.and(&left));
@@ -315,8 +333,10 @@ impl<'a> View<'a> {
     ) -> Answer<RowSet> {
         let mut found = RowSet::none(among.rows());
         for local in 0..u32::try_from(self.lines.pools.len()).unwrap_or(u32::MAX) {
-            watch.worked(COLUMN_WORK_ROWS)?;
-            let values = self.ask(local, asked)?;
+            let values = self.ask(local, asked, watch)?;
+            if values.is_none() {
+                continue;
+            }
             let places = self.places()?;
             let rows = places.rows_with(local, &values).and(among).minus(&found);
             let mut walk = Walk::new(places);

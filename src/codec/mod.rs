@@ -1,7 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 
 pub mod ask;
-mod bins;
 mod body;
 mod chunk_fields;
 mod column;
@@ -17,7 +16,6 @@ mod lines;
 mod merge;
 mod names;
 mod numbers;
-mod outline;
 mod pack;
 mod places;
 mod pool;
@@ -43,8 +41,6 @@ pub use merge::merge;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-pub use outline::ColumnOutline;
 
 use crate::base::error::Result;
 use crate::base::find::Finder;
@@ -142,11 +138,6 @@ impl Body {
     /// Bytes in memory now; grows as what the chunks share is first asked for.
     pub fn weight(&self) -> usize {
         self.0.weight()
-    }
-
-    /// How the columns of a chunk are encoded and what each weighs; those of fields are left out.
-    pub fn outline(&self, chunk: usize) -> Result<Vec<ColumnOutline>> {
-        outline::outline(&self.0, chunk)
     }
 
     /// Opens a chunk; columns are decoded when first asked for.

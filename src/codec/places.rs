@@ -164,19 +164,22 @@ impl Places {
             return self.kinds.marked(&takes.iter().map(|many| *many > 0).collect::<Vec<_>>());
         }
         let mut found = Vec::new();
-        let mut at = 0;
-        let mut wanted = values.iter().peekable();
-        self.kinds.each(|row, kind| {
-            let many = takes.get(kind).copied().unwrap_or_default() as usize;
-            if many == 0 {
-                return;
+        match &self.kinds {
+            Codes::Bytes(kinds) => {
+                let mut table = [0_u32; 256];
+                table.iter_mut().zip(&takes).for_each(|(to, from)| *to = *from);
+                let takes = kinds.iter().map(|kind| table.get(usize::from(*kind)).copied());
+                with_values(takes.map(Option::unwrap_or_default), values, &mut found);
             }
-            at += many;
-            if wanted.peek().is_some_and(|value| *value < at) {
-                found.push(row);
-                while wanted.next_if(|value| *value < at).is_some() {}
+            Codes::Words(kinds) => {
+                let takes = kinds.iter().map(|kind| takes.get(usize::from(*kind)).copied());
+                with_values(takes.map(Option::unwrap_or_default), values, &mut found);
             }
-        });
+            Codes::Wide(kinds) => {
+                let takes = kinds.iter().map(|kind| takes.get(*kind as usize).copied());
+                with_values(takes.map(Option::unwrap_or_default), values, &mut found);
+            }
+        }
         RowSet::from_rows(self.kinds.len(), found)
     }
 
@@ -230,6 +233,24 @@ impl Places {
     /// Bytes in memory.
     pub(super) fn weight(&self) -> usize {
         self.bytes + self.marks.get().map_or(0, |marks| 4 * marks.len())
+    }
+}
+
+/// The rows that have a value of these, by how many values each row takes.
+fn with_values(takes: impl Iterator<Item = u32>, values: &RowSet, found: &mut Vec<usize>) {
+    let mut wanted = values.iter();
+    let Some(mut next) = wanted.next() else { return };
+    let mut at = 0_usize;
+    for (row, many) in takes.enumerate() {
+        at += many as usize;
+        if next >= at {
+            continue;
+        }
+        found.push(row);
+        while next < at {
+            let Some(behind) = wanted.next() else { return };
+            next = behind;
+        }
     }
 }
 

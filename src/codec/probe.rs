@@ -176,10 +176,7 @@ impl Probe {
 
     /// Which of these texts, as they are, pass.
     pub(super) fn of_any(&self, texts: &Texts) -> RowSet {
-        match folded(texts).filter(|_| self.folds()) {
-            Some(folded) => self.of_texts(&folded),
-            None => self.of_texts(texts),
-        }
+        self.of_texts(if self.folds() { texts.folded() } else { texts })
     }
 
     /// All values as texts, asked in one pass.
@@ -395,23 +392,6 @@ fn nibble(digit: u8) -> u8 {
         b'0'..=b'9' => digit - b'0',
         _ => (digit & 0x1f) + 9,
     }
-}
-
-/// The texts folded; `None` where they are so already.
-pub(super) fn folded(texts: &Texts) -> Option<Texts> {
-    if texts.bytes.is_ascii() {
-        if !texts.bytes.iter().any(u8::is_ascii_uppercase) {
-            return None;
-        }
-        return Some(Texts { bytes: texts.bytes.to_ascii_lowercase(), ends: texts.ends.clone() });
-    }
-    let mut all = String::with_capacity(texts.bytes.len());
-    let mut ends = Vec::with_capacity(texts.len());
-    for text in texts.iter() {
-        fold_bytes(text, &mut all);
-        ends.push(all.len());
-    }
-    Some(Texts { bytes: all.into_bytes(), ends })
 }
 
 fn fold_bytes(text: &[u8], out: &mut String) {

@@ -8,50 +8,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::probe::{Probe, folded};
+use super::probe::Probe;
 use super::set::RowSet;
 use super::spans::{Way, has_sign_last, reach};
 use super::template::Piece;
-use super::texts::Texts;
 use crate::base::find::Finder;
 
 /// Questions whose answers a place remembers.
 const QUESTIONS_MAX: usize = 32;
-
-/// The different values of a pool in a segment.
-#[derive(Debug, Default)]
-pub(super) struct Dictionary {
-    texts: Arc<Texts>,
-    /// Made when first asked for; none where they are folded already.
-    folded: OnceLock<Option<Texts>>,
-}
-
-impl Dictionary {
-    /// Of these, each once.
-    pub(super) fn new(texts: Arc<Texts>) -> Self {
-        Self { texts, folded: OnceLock::new() }
-    }
-
-    /// As they are.
-    pub(super) fn texts(&self) -> &Arc<Texts> {
-        &self.texts
-    }
-
-    /// Which entries pass.
-    fn ask(&self, probe: &Probe) -> RowSet {
-        let folded = self.folded.get_or_init(|| folded(&self.texts));
-        match folded.as_ref().filter(|_| probe.folds()) {
-            Some(folded) => probe.of_texts(folded),
-            None => probe.of_texts(&self.texts),
-        }
-    }
-
-    /// Bytes in memory.
-    pub(super) fn weight(&self) -> usize {
-        let folded = self.folded.get().and_then(Option::as_ref);
-        self.texts.weight() + folded.map_or(0, Texts::weight)
-    }
-}
 
 /// A text asked of templates and their pools.
 #[derive(Debug)]
@@ -59,6 +23,8 @@ pub(super) struct Question {
     /// For each template: does the text stand in every row of it?
     pub(super) sure: Vec<bool>,
     pub(super) parts: Vec<Part>,
+    /// All of it stands in a value.
+    pub(super) whole: Asked,
     /// A value that holds the only part is a match, and the line need not be looked at.
     pub(super) exact: bool,
 }
@@ -76,31 +42,23 @@ pub(super) struct Part {
     pub(super) borders: Vec<Asked>,
 }
 
-/// What values must be, and what dictionaries said to it.
+/// What values must be, and what dictionaries say to it.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) probe: Probe,
-    answers: Mutex<HashMap<u32, Arc<RowSet>>>,
+    /// For each pool which entries of its dictionary pass; none are where no more are told.
+    entries: OnceLock<Vec<RowSet>>,
 }
 
 impl Asked {
     /// Nothing is known yet.
     pub(super) fn new(probe: Probe) -> Self {
-        Self { probe, answers: Mutex::default() }
+        Self { probe, entries: OnceLock::new() }
     }
 
-    /// Which entries of a pool's dictionary pass.
-    pub(super) fn entries(&self, pool: u32, dictionary: &Dictionary) -> Arc<RowSet> {
-        let known = self.answers().get(&pool).cloned();
-        known.unwrap_or_else(|| {
-            let answer = Arc::new(dictionary.ask(&self.probe));
-            self.answers().insert(pool, Arc::clone(&answer));
-            answer
-        })
-    }
-
-    fn answers(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Arc<RowSet>>> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For each pool which entries of its dictionary pass; found out the first time.
+    pub(super) fn entries(&self, find_out: impl FnOnce() -> Vec<RowSet>) -> &[RowSet] {
+        self.entries.get_or_init(find_out)
     }
 }
 
@@ -134,7 +92,8 @@ impl Question {
                 part
             })
             .collect();
-        Self { sure, parts, exact }
+        let whole = Asked::new(Probe::within(finder.clone()));
+        Self { sure, parts, whole, exact }
     }
 }
 

@@ -9,11 +9,12 @@ use super::directory::STAMP_POOLS_MAX;
 use super::pack::{
     Damage, Read, done, take_bytes, take_exact, take_frame, take_len, take_u8, take_varint,
 };
-use super::question::{Asked, Dictionary, Known, Questions};
+use super::question::{Asked, Known, Questions};
 use super::set::RowSet;
 use super::template::{
     HOLE, KEYED, PLAIN, POOL_KEY, POOL_RARE, POOL_SLOT, POOL_STAMP, POOL_WHOLE, Piece, STATIC,
 };
+use super::texts::Texts;
 use crate::base::find::Finder;
 use crate::base::limits::{
     CHUNK_ROWS_MAX, COLUMN_BYTES_MAX, POOLS_MAX, TEMPLATE_BYTES_MAX, TEMPLATES_MAX,
@@ -35,7 +36,7 @@ pub(super) struct Templates {
 /// What a pool's columns need to be read.
 #[derive(Debug)]
 pub(super) enum PoolShape {
-    Texts(Dictionary),
+    Texts(Arc<Texts>),
     Stamps(Format),
 }
 
@@ -46,16 +47,11 @@ impl Templates {
         let pieces = self.lines.iter().flatten();
         let pieces: usize = pieces.map(|piece| size_of::<Piece>() + text(piece)).sum();
         let dictionaries = self.pools.iter().map(|pool| match pool {
-            PoolShape::Texts(texts) => texts.weight(),
+            PoolShape::Texts(dictionary) => dictionary.weight(),
             PoolShape::Stamps(_) => 0,
         });
         let used = self.used.iter().map(|used| used.len() * size_of::<(u32, u32)>());
         pieces + used.sum::<usize>() + dictionaries.sum::<usize>()
-    }
-
-    /// Does a pool hold times?
-    pub(super) fn is_stamps(&self, pool: usize) -> bool {
-        matches!(self.pools.get(pool), Some(PoolShape::Stamps(_)))
     }
 
     /// Reads what so many chunks share.
@@ -85,9 +81,7 @@ impl Templates {
             .into_iter()
             .map(|key| match key {
                 Key::Stamp(format) => Ok(PoolShape::Stamps(format)),
-                Key::Texts => {
-                    take_dictionary(input).map(|texts| PoolShape::Texts(Dictionary::new(texts)))
-                }
+                Key::Texts => take_dictionary(input).map(PoolShape::Texts),
             })
             .collect();
         let (questions, folded_bytes) = (Questions::default(), AtomicUsize::new(0));
@@ -115,11 +109,23 @@ impl Templates {
     }
 
     /// Which entries of a pool's dictionary pass.
-    pub(super) fn entries(&self, asked: &Asked, pool: u32, of: &Dictionary) -> Arc<RowSet> {
-        let before = of.weight();
-        let entries = asked.entries(pool, of);
-        self.folded_bytes.fetch_add(of.weight() - before, Ordering::Relaxed);
-        entries
+    pub(super) fn entries<'a>(&self, asked: &'a Asked, pool: u32) -> &'a RowSet {
+        static NONE: RowSet = RowSet::NOTHING;
+        let entries = asked.entries(|| {
+            let dictionaries = self.pools.iter().map(|pool| match pool {
+                PoolShape::Texts(dictionary) => Some(dictionary),
+                PoolShape::Stamps(_) => None,
+            });
+            let (mut entries, mut folded) = (Vec::with_capacity(self.pools.len()), 0);
+            for dictionary in dictionaries {
+                let before = dictionary.map_or(0, |of| of.weight());
+                entries.push(dictionary.map_or(RowSet::NOTHING, |of| asked.probe.of_any(of)));
+                folded += dictionary.map_or(0, |of| of.weight()) - before;
+            }
+            self.folded_bytes.fetch_add(folded, Ordering::Relaxed);
+            entries
+        });
+        entries.get(pool as usize).unwrap_or(&NONE)
     }
 
     /// Bytes that dictionaries take once more, folded.

@@ -3,6 +3,8 @@
 //! Questions narrow each other down (`ask`); what adds up matches takes whole sets, so that none
 //! and all cost nothing.
 
+use std::borrow::Cow;
+
 /// Some of the rows of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowSet {
@@ -22,6 +24,9 @@ enum Bits {
 const WORD: usize = u64::BITS as usize;
 
 impl RowSet {
+    /// None of no rows.
+    pub const NOTHING: Self = Self { rows: 0, bits: Bits::None };
+
     /// None of so many rows.
     pub fn none(rows: usize) -> Self {
         Self { rows, bits: Bits::None }
@@ -45,9 +50,7 @@ impl RowSet {
     pub fn from_rows(rows: usize, some: impl IntoIterator<Item = usize>) -> Self {
         let mut words = vec![0_u64; rows.div_ceil(WORD)];
         for row in some.into_iter().filter(|row| *row < rows) {
-            if let Some(word) = words.get_mut(row / WORD) {
-                *word |= 1 << (row % WORD);
-            }
+            Self::add(&mut words, row);
         }
         Self::from_words(rows, words)
     }
@@ -93,15 +96,28 @@ impl RowSet {
 
     /// The rows in it, rising.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.rows.div_ceil(WORD)).flat_map(|n| {
-            let mut word = self.word(n);
-            std::iter::from_fn(move || {
-                let bit = word.trailing_zeros() as usize;
-                // The lowest bit that is set goes.
-                word &= word.wrapping_sub(1);
-                (bit < WORD).then_some(n * WORD + bit)
-            })
+        let (mut next, mut word) = (0, 0_u64);
+        let words = self.rows.div_ceil(WORD);
+        std::iter::from_fn(move || {
+            while word == 0 {
+                if next >= words {
+                    return None;
+                }
+                word = self.word(next);
+                next += 1;
+            }
+            let bit = word.trailing_zeros() as usize;
+            // The lowest bit that is set goes.
+            word &= word - 1;
+            Some((next - 1) * WORD + bit)
         })
+    }
+
+    /// Adds a row that is there.
+    fn add(words: &mut [u64], row: usize) {
+        if let Some(word) = words.get_mut(row / WORD) {
+            *word |= 1 << (row % WORD);
+        }
     }
 
     /// Those that are in both.
@@ -134,9 +150,17 @@ impl RowSet {
         }
     }
 
-    fn joined(&self, other: &Self, join: fn(u64, u64) -> u64) -> Self {
-        let words = 0..self.rows.div_ceil(WORD);
-        Self::from_words(self.rows, words.map(|n| join(self.word(n), other.word(n))).collect())
+    fn joined(&self, other: &Self, join: impl Fn(u64, u64) -> u64) -> Self {
+        let (left, right) = (self.words(), other.words());
+        let words = left.iter().zip(right.iter()).map(|(a, b)| join(*a, *b)).collect();
+        Self::from_words(self.rows, words)
+    }
+
+    fn words(&self) -> Cow<'_, [u64]> {
+        match &self.bits {
+            Bits::Some(words) => Cow::Borrowed(words),
+            _ => (0..self.rows.div_ceil(WORD)).map(|n| self.word(n)).collect(),
+        }
     }
 
     fn word(&self, n: usize) -> u64 {

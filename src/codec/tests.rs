@@ -225,19 +225,6 @@ fn nonsense_with_right_checksums_is_no_panic() {
 }
 
 #[test]
-fn the_outline_names_each_column() {
-    let body = encode_all(&small()).body;
-    let len = body.len() as u64;
-    let body = Body::open(Arc::new(Memory(body)), 0, len).unwrap();
-    let outline = body.outline(0).unwrap();
-    let of = |place: &str| outline.iter().find(|column| column.place == place).unwrap();
-    assert_eq!(of("host").encoder, "same");
-    assert_eq!(of("id").encoder, "deltas");
-    assert!(outline.iter().any(|column| column.place.starts_with("message pool")));
-    assert!(outline.iter().all(|column| column.bytes > 0));
-}
-
-#[test]
 fn ids_and_times_do_not_need_the_messages() {
     let encoded = encode_all(&small());
     let sections = super::body::sections_of(&encoded.body).unwrap();

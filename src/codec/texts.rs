@@ -2,14 +2,46 @@
 //!
 //! What pools gather, dictionaries hold and columns are decoded to: no allocation for each value.
 
+use std::sync::OnceLock;
+
+use crate::base::fold::fold_into;
+
 /// Values of bytes, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Texts {
     pub(super) bytes: Vec<u8>,
     pub(super) ends: Vec<usize>,
+    /// Made when first asked for; none where they are folded already.
+    folded: OnceLock<Option<Box<Self>>>,
 }
 
 impl Texts {
+    /// From all their bytes and where each ends.
+    pub(super) fn new(bytes: Vec<u8>, ends: Vec<usize>) -> Self {
+        Self { bytes, ends, folded: OnceLock::new() }
+    }
+
+    /// The same, folded, for searching; to be asked for only once they are complete. What is no
+    /// UTF-8 is made such.
+    pub(super) fn folded(&self) -> &Self {
+        let folded = self.folded.get_or_init(|| self.fold().map(Box::new));
+        folded.as_deref().unwrap_or(self)
+    }
+
+    fn fold(&self) -> Option<Self> {
+        if self.bytes.is_ascii() {
+            let upper = self.bytes.iter().any(u8::is_ascii_uppercase);
+            return upper.then(|| Self::new(self.bytes.to_ascii_lowercase(), self.ends.clone()));
+        }
+        let mut all = String::with_capacity(self.bytes.len());
+        let mut ends = Vec::with_capacity(self.len());
+        for text in self.iter() {
+            fold_into(&String::from_utf8_lossy(text), &mut all);
+            ends.push(all.len());
+        }
+        Some(Self::new(all.into_bytes(), ends))
+    }
+
     /// Adds one at the end.
     pub(super) fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
@@ -70,7 +102,8 @@ impl Texts {
 
     /// Bytes in memory.
     pub(super) fn weight(&self) -> usize {
-        self.bytes.len() + self.ends.len() * size_of::<usize>()
+        let folded = self.folded.get().and_then(Option::as_deref);
+        self.bytes.len() + self.ends.len() * size_of::<usize>() + folded.map_or(0, Self::weight)
     }
 }
 

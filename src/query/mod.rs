@@ -42,6 +42,7 @@ use crate::base::fold::Mapped;
 use crate::base::machine::Clock;
 use crate::base::record::Record;
 use crate::base::time::{TimeRange, Timestamp, Zone};
+use crate::codec::Work;
 use crate::store::Snapshot;
 
 /// A query that reads; prints back to text that parses to the same.
@@ -194,8 +195,23 @@ pub struct Explain {
     pub pruned_by_index: usize,
     /// Opened.
     pub scanned: usize,
-    /// Rows that were looked at.
+    /// Rows that were asked about.
     pub rows: u64,
+    /// Columns that had to be decoded, of sealed chunks.
+    pub columns: u64,
+    /// Bytes that these had before, and those of other sections that had to be read.
+    pub bytes: u64,
+    /// Texts (messages, whole lines) that were put together again.
+    pub rebuilt: u64,
+}
+
+impl Explain {
+    /// Adds what reading cost.
+    fn add(&mut self, work: Work) {
+        self.columns += work.columns;
+        self.bytes += work.bytes;
+        self.rebuilt += work.rebuilt;
+    }
 }
 
 /// A page of records.

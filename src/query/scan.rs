@@ -19,7 +19,7 @@ use crate::base::limits;
 use crate::base::record::Record;
 use crate::base::time::{TimeRange, Timestamp};
 use crate::codec::ask::{Asked, Halt, Watch};
-use crate::codec::{ChunkMeta, RowSet, Rows};
+use crate::codec::{ChunkMeta, RowSet, Rows, Work};
 use crate::store::{Chunk, Snapshot};
 
 pub(super) use sweep::{Tally, count, unstarted};
@@ -264,6 +264,7 @@ pub(super) fn search(
     budget: &Budget,
 ) -> Result<Answer<Page>> {
     let mut meter = Meter::new(budget);
+    let before = Work::so_far();
     let last_id = cursor.map_or_else(|| last_id(snapshot), |c| c.last_id);
     let after = cursor.map(|c| key(order, c.time, c.id));
     let Ok(mut plan) = Plan::new(snapshot, query, range, order, last_id, &mut meter)? else {
@@ -294,6 +295,7 @@ pub(super) fn search(
         format!("{}: complete {side} {}", meter.why(), time_of(order, at))
     });
     let records = plan.fetch(&hits, limits::ANSWER_BYTES_MAX)?;
+    plan.explain.add(Work::so_far().since(before));
     if records.len() < hits.len() {
         let last = records.len().checked_sub(1).and_then(|n| hits.get(n));
         next = last.map(|hit| cursor_at(order, hit.key, last_id));
@@ -385,27 +387,34 @@ impl Plan {
         meter: &mut Meter<'_>,
         scratch: &mut Scratch,
     ) -> Result<Result<(), StoppedAt>> {
-        let candidates = self.candidates(rows, after, best)?;
-        let (mut left, mut many) = (&candidates[..], FIRST_ROWS.max(best.room));
-        while let Some((first, _)) = left.first().filter(|(key, _)| best.wants(*key)) {
-            let (next, rest) = left.split_at(many.min(left.len()));
-            let among = RowSet::from_rows(rows.meta().rows, next.iter().map(|(_, row)| *row));
-            meter.rows += next.len() as u64;
+        let mut candidates = self.candidates(rows, after, best)?;
+        let many = FIRST_ROWS.max(best.room).min(candidates.len());
+        if many < candidates.len() {
+            candidates.select_nth_unstable(many);
+        }
+        // Where matches are frequent the page is full soon; what is rare is looked for in all.
+        let (head, tail) = candidates.split_at_mut(many);
+        for part in [&*head, &*tail] {
+            let first = part.iter().map(|(key, _)| *key).min();
+            let Some(first) = first.filter(|key| best.wants(*key)) else { break };
+            let among = RowSet::from_rows(rows.meta().rows, part.iter().map(|(_, row)| *row));
+            meter.rows += part.len() as u64;
             let found = self.check.select(rows, &among, meter, scratch);
             let Ok(found) = unless_spent(found)? else { return Ok(Err(StoppedAt(first.0))) };
-            for (key, row) in next.iter().filter(|(_, row)| found.contains(*row)) {
-                if !best.wants(*key) {
+            let mut hits: Vec<_> =
+                part.iter().filter(|(_, row)| found.contains(*row)).copied().collect();
+            hits.sort_unstable();
+            for (key, row) in hits {
+                if !best.wants(key) {
                     return Ok(Ok(()));
                 }
-                best.add(Hit { key: *key, chunk, row: *row });
+                best.add(Hit { key, chunk, row });
             }
-            // What is rare is looked for in ever larger pieces.
-            (left, many) = (rest, many.saturating_mul(8));
         }
         Ok(Ok(()))
     }
 
-    /// The rows of a chunk that may be in the answer, in its order.
+    /// The rows of a chunk that may be in the answer.
     fn candidates(
         &self,
         rows: &dyn Rows,
@@ -420,7 +429,6 @@ impl Plan {
                 found.push((key, row));
             }
         }
-        found.sort_unstable();
         Ok(found)
     }
 

@@ -13,6 +13,7 @@ mod answers;
 mod hostile;
 mod language;
 mod oracle;
+mod sealed;
 
 pub(super) struct Still;
 

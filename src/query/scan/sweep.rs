@@ -7,7 +7,7 @@ use super::{Meter, Plan, Spent, first_key, is_inside, last_id, time_of, told, un
 use crate::base::error::Result;
 use crate::base::time::TimeRange;
 use crate::codec::ask::{Asked, Watch};
-use crate::codec::{ChunkMeta, RowSet, Rows};
+use crate::codec::{ChunkMeta, RowSet, Rows, Work};
 use crate::query::check::{Check, Scratch};
 use crate::query::{Answer, Budget, Explain, Order, Query};
 use crate::store::{Chunk, Snapshot};
@@ -51,7 +51,10 @@ impl Plan {
                 meter: Meter::new(budget),
                 explain: Explain::default(),
             };
-            worker.run(plan, shared_ref).map(|()| worker)
+            let before = Work::so_far();
+            worker.run(plan, shared_ref)?;
+            worker.explain.add(Work::so_far().since(before));
+            Ok(worker)
         };
         let workers: Vec<Result<Worker<'_, T>>> = if threads <= 1 {
             vec![work()]
@@ -71,6 +74,9 @@ impl Plan {
             meter.rows += worker.meter.rows;
             self.explain.scanned += worker.explain.scanned;
             self.explain.pruned_by_index += worker.explain.pruned_by_index;
+            self.explain.columns += worker.explain.columns;
+            self.explain.bytes += worker.explain.bytes;
+            self.explain.rebuilt += worker.explain.rebuilt;
             tallies.push(worker.tally);
         }
         self.explain.rows = meter.rows;

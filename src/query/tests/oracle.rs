@@ -13,10 +13,10 @@ use crate::codec::{self, ChunkMeta, Rows};
 use crate::store::{Chunk, Key};
 
 /// splitmix64.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +24,7 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
     }
 
-    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub(super) fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.roll(of.len())]
     }
 }
@@ -366,6 +366,31 @@ impl ReadAt for Memory {
     fn read_at(&self, at: u64, len: usize) -> Result<Vec<u8>> {
         let at = usize::try_from(at).unwrap();
         Ok(self.0[at..at + len].to_vec())
+    }
+}
+
+/// Chunks of one segment, encoded and opened.
+pub(super) fn body(chunks: &[&[Arc<Record>]]) -> codec::Body {
+    let body = codec::encode(chunks).body;
+    let len = body.len() as u64;
+    codec::Body::open(Arc::new(Memory(body)), 0, len).unwrap()
+}
+
+/// A chunk of it that nothing is pruned of.
+pub(super) struct Sealed {
+    pub(super) meta: ChunkMeta,
+    pub(super) rows: Arc<dyn Rows>,
+}
+
+impl Chunk for Sealed {
+    fn meta(&self) -> &ChunkMeta {
+        &self.meta
+    }
+    fn may_hold(&self, _: &Key) -> Result<bool> {
+        Ok(true)
+    }
+    fn rows(&self) -> Result<Arc<dyn Rows>> {
+        Ok(Arc::clone(&self.rows))
     }
 }
 

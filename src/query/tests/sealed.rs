@@ -1,0 +1,182 @@
+//! What sealed chunks are spared, and fragments of sealed lines found again wherever they are cut.
+
+use std::fmt::Write as _;
+
+use super::oracle::{Dice, Sealed};
+use super::*;
+use crate::store::Chunk;
+
+/// A segment of several chunks, nothing of it read yet.
+fn sealed(records: &[Record], rows: usize) -> Snapshot {
+    let records: Vec<Arc<Record>> = records.iter().cloned().map(Arc::new).collect();
+    let chunks: Vec<&[Arc<Record>]> = records.chunks(rows).collect();
+    let body = super::oracle::body(&chunks);
+    let chunk = |n: usize| -> Arc<dyn Chunk> {
+        Arc::new(Sealed { meta: body.chunks()[n].clone(), rows: body.chunk(n).unwrap() })
+    };
+    Snapshot::new((0..body.chunks().len()).map(chunk).collect())
+}
+
+fn parse(text: &str) -> Query {
+    Query::parse(text, &context()).unwrap_or_else(|e| panic!("{text}: {e:?}"))
+}
+
+fn asked(snapshot: &Snapshot, text: &str) -> (u64, Explain) {
+    let answer = count(snapshot, &parse(text), TimeRange::ALL, &budget()).unwrap();
+    assert_eq!(answer.partial, None);
+    (answer.value, answer.explain)
+}
+
+/// Lines of three templates, ids in two of them.
+fn lines(many: u64) -> Vec<Record> {
+    let line = |n: u64| match n % 3 {
+        0 => format!("request {:032x} took {} ms", n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n % 97),
+        1 => format!("session opened for user{} by uid={}", n % 50, n % 7),
+        _ => format!("connection refused from 10.0.{}.{}", n % 3, n % 200),
+    };
+    (1..=many).map(|n| record(n, i64::try_from(n).unwrap() * 1_000_000, &line(n))).collect()
+}
+
+#[test]
+fn a_word_of_templates_decodes_no_column_of_slots() {
+    let snapshot = sealed(&lines(6_000), 2_000);
+    let (found, explain) = asked(&snapshot, "REFUSED");
+    assert_eq!(found, 2_000);
+    // The templates of each chunk's rows; the shapes of their fields are no columns.
+    assert_eq!((explain.columns, explain.rebuilt), (3, 0), "{explain:?}");
+    let (found, explain) = asked(&snapshot, "opened OR refused OR request");
+    assert_eq!((found, explain.columns, explain.rebuilt), (6_000, 0, 0), "{explain:?}");
+    let (found, explain) = asked(&snapshot, "\"connection refused\" -session");
+    assert_eq!((found, explain.columns, explain.rebuilt), (2_000, 0, 0), "{explain:?}");
+}
+
+#[test]
+fn an_id_that_is_nowhere_rebuilds_no_row() {
+    let snapshot = sealed(&lines(6_000), 2_000);
+    for id in ["0123456789abcdef01", "\"request 0123456789abcdef01\"", "uid=99", "word:1f2e3d4c"] {
+        let (found, explain) = asked(&snapshot, id);
+        assert_eq!((found, explain.rebuilt), (0, 0), "{id} {explain:?}");
+    }
+    let (found, explain) = asked(&snapshot, "took 7777");
+    assert_eq!((found, explain.rebuilt), (0, 0), "{explain:?}");
+}
+
+/// What a person would cut out of a line with the mouse, and worse.
+#[test]
+fn fragments_are_found_wherever_they_are_cut() {
+    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let rounds = std::env::var("ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
+    println!("SEED={seed} ROUNDS={rounds}");
+    let mut dice = Dice(seed);
+    for _ in 0..rounds {
+        let records = odd_lines(&mut dice);
+        let snapshot = sealed(&records, 1 + dice.roll(records.len()));
+        for _ in 0..25 {
+            let from = dice.roll(records.len());
+            let Some(text) = fragment(&records[from], &mut dice) else { continue };
+            let query = parse(&text);
+            let want = records.iter().filter(|r| query.matches(r)).count() as u64;
+            let answer = count(&snapshot, &query, TimeRange::ALL, &budget()).unwrap();
+            assert_eq!(answer.value, want, "{text}");
+        }
+    }
+}
+
+const VALUES: &[&str] = &[
+    "10.1.2.3",
+    "443",
+    "007",
+    "-5",
+    "1.50",
+    "deadbeef",
+    "DEADBEEF01",
+    "Ann",
+    "ﬁne",
+    "ガラス",
+    "カ",
+    "ｶﾞ",
+    "e\u{301}x",
+    "\u{3099}a",
+    "検索",
+    "a b",
+    "x-1.",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "2026-03-01T09:00:00.123Z",
+    "true",
+    "null",
+    "",
+    "㈱7",
+    "Ａ１",
+    "_",
+    "7e57",
+];
+const FRAMES: &[&str] = &[
+    "from @:@ to @",
+    "user=@ status=@ took @ms",
+    "{\"level\":\"@\",\"n\":@,\"text\":\"@\"}",
+    "接続 @ が失敗 (@)",
+    "id @ @ done.",
+    "GET \"/x/@?q=@\" @",
+    "Mar  1 09:00:0@ [@]: @",
+    "@",
+    "plain words only",
+];
+
+fn odd_lines(dice: &mut Dice) -> Vec<Record> {
+    let frames: Vec<&str> = (0..=dice.roll(3)).map(|_| dice.pick(FRAMES)).collect();
+    let many = 1 + dice.roll(120) as u64;
+    (1..=many)
+        .map(|n| {
+            let mut text = String::new();
+            for piece in dice.pick(&frames).split_inclusive('@') {
+                let Some(fixed) = piece.strip_suffix('@') else {
+                    text.push_str(piece);
+                    continue;
+                };
+                text.push_str(fixed);
+                match dice.roll(4) {
+                    0 => text.push_str(&dice.roll(3_000).to_string()),
+                    1 => write!(text, "{:08x}", dice.roll(1 << 32)).unwrap(),
+                    _ => text.push_str(dice.pick(VALUES)),
+                }
+            }
+            let mut made = record(n, i64::try_from(n).unwrap() * 1_000_000, &text);
+            if dice.roll(3) == 0 {
+                made.fields.push(field("user", Value::str(dice.pick(VALUES))));
+            }
+            made
+        })
+        .collect()
+}
+
+/// A query that cuts a piece out of a record's message, across whatever stands there.
+fn fragment(record: &Record, dice: &mut Dice) -> Option<String> {
+    let chars: Vec<char> = record.message().chars().collect();
+    let from = dice.roll(chars.len().max(1));
+    let len = 1 + dice.roll(14);
+    let mut piece: String = chars.get(from..)?.iter().take(len).collect();
+    if piece.is_empty() {
+        return None;
+    }
+    if dice.roll(3) == 0 {
+        piece = piece.to_uppercase();
+    }
+    let quoted = |piece: &str, quote: char| {
+        let escape = |c: char| (c == quote || c == '\\').then_some('\\').into_iter().chain([c]);
+        format!("{quote}{}{quote}", piece.chars().flat_map(escape).collect::<String>())
+    };
+    Some(match dice.roll(6) {
+        0 => quoted(&piece, '\''),
+        1 => format!("word:{}", quoted(&piece, '"')),
+        2 => format!("message~{}", quoted(&piece, '"')),
+        3 => {
+            let rest: String = chars.iter().skip(from + len + dice.roll(6)).take(3).collect();
+            let plain =
+                |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+            format!("x{}*{}", plain(&piece), plain(&rest)).trim_start_matches('x').to_owned()
+        }
+        _ => quoted(&piece, '"'),
+    })
+    .filter(|text| text != "*")
+}
