@@ -28,7 +28,7 @@ pub fn is_token_char(c: char) -> bool {
 /// What a slot of a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// A token with a digit, or a quoted text.
+    /// A token with a digit or two dots, or a quoted text.
     Plain,
     /// The value behind `k=` or `"k":`; the key stands at these offsets.
     Keyed(usize, usize),
@@ -50,7 +50,7 @@ pub struct Piece {
 /// Cuts a line into the slots that vary from line to line and the text between them that does
 /// not; the same text always gives the same slots. Time is linear in the text.
 ///
-/// A token with a digit is a slot; a quoted text, the value behind `k=` and a JSON scalar are one
+/// A token with a digit or with two dots is a slot; a quoted text, the value behind `k=` and a JSON scalar are one
 /// slot whatever they hold; times are slots of their own. On one side of each end of a slot
 /// stands an ASCII sign that is neither letter, digit nor `_` (or nothing), so that no letter run
 /// and no token goes from a slot into the text beside it.
@@ -62,6 +62,9 @@ pub struct Splitter {
 
 /// Slots of a line; the last one takes all that is left.
 pub const SLOTS_MAX: usize = 1_000;
+
+/// Dots of a name from which on it is one of very many, such as that of a class.
+const PATH_DOTS_MIN: usize = 2;
 
 /// Longest key that is taken for one, bytes.
 const KEY_BYTES_MAX: usize = 64;
@@ -109,9 +112,11 @@ impl Splitter {
         {
             return Self::value(text, end + 1, (start, end), slots);
         }
-        if token.iter().any(u8::is_ascii_digit) {
-            // A full stop, or the hyphen of a range, is not part of what it follows.
-            let more = token.iter().rev().take_while(|b| matches!(b, b'.' | b'-')).count();
+        // A full stop, or the hyphen of a range, is not part of what it follows.
+        let more = token.iter().rev().take_while(|b| matches!(b, b'.' | b'-')).count();
+        let core = token.get(..len - more).unwrap_or_default();
+        let is_path = || core.iter().filter(|b| **b == b'.').count() >= PATH_DOTS_MIN;
+        if core.iter().any(u8::is_ascii_digit) || is_path() {
             slots.push(Piece { start, end: end - more, slot: Slot::Plain });
         }
         end
@@ -130,6 +135,7 @@ impl Splitter {
             // A quote that is never closed is found again, and said, by `quote`.
             let Some(len) = closing(rest) else { return start };
             if len > 1 {
+                let slot = stamp_of(text, start + 1, start + len).unwrap_or(slot);
                 slots.push(Piece { start: start + 1, end: start + len, slot });
             }
             return start + len + 1;
@@ -139,6 +145,7 @@ impl Splitter {
         };
         let len = rest.iter().position(is_end).unwrap_or(rest.len());
         if len > 0 {
+            let slot = stamp_of(text, start, start + len).unwrap_or(slot);
             slots.push(Piece { start, end: start + len, slot });
         }
         start + len
@@ -159,7 +166,8 @@ impl Splitter {
         let colon = spaces(end + 1);
         if text.get(colon) != Some(&b':') || len > KEY_BYTES_MAX {
             if len > 1 {
-                slots.push(Piece { start: start + 1, end, slot: Slot::Plain });
+                let slot = stamp_of(text, start + 1, end).unwrap_or(Slot::Plain);
+                slots.push(Piece { start: start + 1, end, slot });
             }
             return end + 1;
         }
@@ -179,6 +187,12 @@ impl Splitter {
             }
         }
     }
+}
+
+/// A slot that is all one time.
+fn stamp_of(text: &[u8], start: usize, end: usize) -> Option<Slot> {
+    let (format, len) = stamp::find(text.get(start..end)?)?;
+    (start + len == end).then_some(Slot::Stamp(format))
 }
 
 /// Where the quote that stands first is closed; backslashes escape.
@@ -244,6 +258,11 @@ mod tests {
                 "<<13>><@Mar  1 09:00:00> <web-1> sshd[<42>]: ok",
             ),
             ("失敗 12件 id", "失敗 <12件> id"),
+            ("in org.example.Main.java: e.g. a.b", "in <org.example.Main.java>: e.g. a.b"),
+            (
+                "t=2026-03-01T09:00:00Z \"2026-03-01\" {\"t\":\"2026-03-01T09:00:00Z\"}",
+                "t=<@2026-03-01T09:00:00Z> \"<2026-03-01>\" {\"t\":\"<@2026-03-01T09:00:00Z>\"}",
+            ),
             ("k=\"unclosed 5", "k=\"unclosed <5>"),
             ("", ""),
         ] {
