@@ -209,7 +209,7 @@ fn closing(text: &[u8]) -> Option<usize> {
 
 /// Bytes that belong together: letters and digits of any script, and the signs inside of names,
 /// numbers, addresses and dates.
-fn is_piece_byte(byte: u8) -> bool {
+pub fn is_piece_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80 || matches!(byte, b'_' | b'-' | b'.')
 }
 

@@ -8,6 +8,7 @@ mod derived;
 mod directory;
 mod dump;
 mod encoders;
+mod families;
 mod fields;
 pub mod filter;
 mod hex;

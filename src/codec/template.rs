@@ -12,6 +12,7 @@ use std::collections::hash_map::Entry;
 
 use super::Strength;
 use super::directory::put_columns;
+use super::families::{self, Change, Found, Source};
 use super::integers::put_integers;
 use super::pack::{put_bytes, put_frame, put_len, put_planes, put_varint};
 use super::pool::{Plan, Pool};
@@ -23,7 +24,7 @@ use crate::base::stamp::{FORMAT_BYTES, Format};
 use crate::base::time::Timestamp;
 
 /// Rows of a template from which on it is kept; with fewer, its lines are kept whole.
-const TEMPLATE_ROWS_MIN: usize = 3;
+pub(super) const TEMPLATE_ROWS_MIN: usize = 3;
 
 /// Rows of a template from which on its slots have pools of their own.
 const OWN_POOL_ROWS_MIN: usize = 16;
@@ -36,7 +37,7 @@ const AROUND: u32 = 1;
 const RARE: u32 = 1;
 
 /// The byte that starts a marker in a template's key; texts that hold it are kept whole.
-const MARK: u8 = 0xff;
+pub(super) const MARK: u8 = 0xff;
 
 /// What a marker, and a stored piece, stands for.
 pub(super) const STATIC: u8 = 0;
@@ -44,6 +45,8 @@ pub(super) const PLAIN: u8 = 1;
 pub(super) const KEYED: u8 = 2;
 pub(super) const STAMP: u8 = 3;
 pub(super) const HOLE: u8 = 4;
+/// Only in keys: all that is left of a line.
+pub(super) const REST: u8 = 5;
 
 /// What a stored pool gathers.
 pub(super) const POOL_WHOLE: u8 = 0;
@@ -77,6 +80,8 @@ enum Kind {
     Plain,
     Keyed(Box<[u8]>),
     Stamp(Format),
+    /// All that is left of a rare line.
+    Rest,
 }
 
 /// A text, and what was found out about it.
@@ -240,23 +245,63 @@ impl<'a> Lines<'a> {
                 }
             }
         }
+        let (drafts, changes) = unite(&self.drafts);
         let kept = |draft: &&Draft| draft.rows >= TEMPLATE_ROWS_MIN || draft.is_keyed();
-        let numbers: Vec<Option<u32>> = self
-            .drafts
+        let numbers: Vec<Option<u32>> = drafts
             .iter()
             .map(|draft| Some(draft).filter(kept).map(|draft| filed.template(draft)))
             .collect();
         filed.slots = self.slots;
         for (chunk, mut rows) in self.chunks.into_iter().enumerate() {
             for row in &mut rows {
-                let kept = numbers.get(row.template as usize).copied().flatten();
-                row.template = kept.unwrap_or(if row.hole.is_some() { AROUND } else { WHOLE });
+                let change = changes.get(row.template as usize);
+                let kept = change.and_then(|(draft, _)| numbers.get(*draft as usize));
+                if let (Some(Some(_)), Some((_, Some(change)))) = (kept, change) {
+                    filed.cut_again(row, &change.sources);
+                }
+                row.template = kept.copied().flatten().unwrap_or(if row.hole.is_some() {
+                    AROUND
+                } else {
+                    WHOLE
+                });
                 filed.fill(chunk, row);
             }
             filed.chunks.push(rows);
         }
         filed
     }
+}
+
+/// Drafts with those that are filed alike as one, and for each of the old its number among them
+/// and how it was changed.
+fn unite(drafts: &[Draft]) -> (Vec<Draft>, Vec<(u32, Option<Change>)>) {
+    let found: Vec<Found<'_>> = drafts
+        .iter()
+        .map(|draft| Found { key: &draft.key, rows: draft.rows, kept: draft.is_keyed() })
+        .collect();
+    let mut united: Vec<Draft> = Vec::new();
+    let mut index: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState> = HashMap::default();
+    let mut changes = Vec::with_capacity(drafts.len());
+    for (draft, change) in drafts.iter().zip(families::change(&found)) {
+        let key = change.as_ref().map_or(&draft.key, |change| &change.key);
+        let next = u32::try_from(united.len()).unwrap_or(u32::MAX);
+        let number = *index.entry(key.clone()).or_insert(next);
+        if number == next {
+            let kind = |source: &Source| match source {
+                Source::Slot(n) => draft.slots[*n].clone(),
+                Source::Word { .. } => Kind::Plain,
+                Source::Rest { .. } => Kind::Rest,
+            };
+            let slots = match &change {
+                Some(change) => change.sources.iter().map(kind).collect(),
+                None => draft.slots.clone(),
+            };
+            united.push(Draft { key: key.clone(), slots, rows: 0 });
+        }
+        united[number as usize].rows += draft.rows;
+        changes.push((number, change));
+    }
+    (united, changes)
 }
 
 /// What a pool gathers; a merge unites those of the same.
@@ -381,9 +426,10 @@ impl<'a> Filed<'a> {
                 Some((_, Kind::Keyed(name))) if self.is_frequent(name) => {
                     PoolKey::Key(name.clone())
                 }
-                Some((n, Kind::Plain)) if draft.rows >= OWN_POOL_ROWS_MIN => {
+                Some((n, Kind::Plain | Kind::Rest)) if draft.rows >= OWN_POOL_ROWS_MIN => {
                     PoolKey::Slot(number, n)
                 }
+                Some((_, Kind::Rest)) => PoolKey::Whole,
                 _ => PoolKey::Rare,
             };
             let pool = self.pool(key);
@@ -402,6 +448,29 @@ impl<'a> Filed<'a> {
         };
         self.keys.push(draft.slots.iter().map(name).collect());
         number
+    }
+
+    /// Finds the slots of a row whose template was changed.
+    fn cut_again(&mut self, row: &mut Row<'_>, sources: &[Source]) {
+        let first = self.slots.len();
+        let end = u32::try_from(row.text.len()).unwrap_or(u32::MAX);
+        let offset = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        for source in sources {
+            let behind = |slots: usize| match slots {
+                0 => 0,
+                n => self.slots[row.first + n - 1].1,
+            };
+            let span = match *source {
+                Source::Slot(n) => self.slots[row.first + n],
+                Source::Word { slots, offset: at, len } => {
+                    let start = behind(slots) + offset(at);
+                    (start, start + offset(len))
+                }
+                Source::Rest { slots, offset: at } => (behind(slots) + offset(at), end),
+            };
+            self.slots.push(span);
+        }
+        (row.first, row.count) = (first, sources.len());
     }
 
     fn is_frequent(&self, key: &[u8]) -> bool {
