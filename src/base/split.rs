@@ -115,7 +115,7 @@ impl Splitter {
         // A full stop, or the hyphen of a range, is not part of what it follows.
         let more = token.iter().rev().take_while(|b| matches!(b, b'.' | b'-')).count();
         let core = token.get(..len - more).unwrap_or_default();
-        let is_path = || core.iter().filter(|b| **b == b'.').count() >= PATH_DOTS_MIN;
+        let is_path = || memchr::memchr_iter(b'.', core).count() >= PATH_DOTS_MIN;
         if core.iter().any(u8::is_ascii_digit) || is_path() {
             slots.push(Piece { start, end: end - more, slot: Slot::Plain });
         }

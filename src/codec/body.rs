@@ -15,6 +15,7 @@ use super::pack::{
     Damage, Read, checksum, done, pack_section, put_len, put_planes, put_signed, put_varint,
     take_frame, take_len, take_signed, take_u32, take_varint,
 };
+use super::parents::{MESSAGE, RowIds};
 use super::pool::{Plan, Pool};
 use super::rebuild::Templates;
 use super::record::put_via;
@@ -221,11 +222,16 @@ impl Plans<'_> {
         writer.section(&texts(Shared::Via, None));
         writer.section(&texts(Shared::Tag, Some(|r| r.tag.is_some())));
         writer.section(&integers(|r| r.defects.bits().cast_signed()));
-        for planned in [&mut self.around, &mut self.messages] {
-            let mut section = Vec::new();
-            planned.put_chunk(n, &mut section);
-            writer.section_as_is(&section);
-        }
+        let beside = RowIds::of_records(records);
+        let mut beside: Vec<&RowIds> = beside.iter().collect();
+        let mut message = Vec::new();
+        self.messages.put_chunk(n, &beside, &mut message);
+        let templates = self.messages.row_ids(n, MESSAGE);
+        beside.push(&templates);
+        let mut around = Vec::new();
+        self.around.put_chunk(n, &beside, &mut around);
+        writer.section_as_is(&around);
+        writer.section_as_is(&message);
         let mut section = Vec::new();
         self.fields.put_chunk(n, &mut section);
         writer.section(&section);

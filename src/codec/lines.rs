@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::ask::{Asked as Answer, Watch};
 use super::body::lazily;
-use super::column::{Column, take_column};
+use super::column::{Column, take_column_beside};
 use super::directory::Directory;
 use super::integers::take_integers;
 use super::pack::{Damage, Read, done, take_planes};
+use super::parents::{Aligned, OWN, RowIds};
 use super::places::{Codes, Places, Walk};
+use super::predict::{Beside, ParentRows};
 use super::question::{Asked, Question};
 use super::rebuild::{PoolShape, Templates};
 use super::set::RowSet;
@@ -149,10 +151,30 @@ impl ChunkLines {
     }
 }
 
-/// Who knows the times of a chunk's records, for those that stand in lines.
+/// Who knows the times of a chunk's records, for those that stand in lines, and what else tells
+/// the columns of lines.
 pub(super) trait Times {
     /// One for each row.
     fn times(&self) -> Result<&[Timestamp]>;
+    /// What each row has of a parent (see `parents`).
+    fn row_ids(&self, which: u32) -> Result<RowIds>;
+}
+
+/// What stands beside the values of a pool.
+struct Near<'a> {
+    view: &'a View<'a>,
+    local: u32,
+}
+
+impl Beside for Near<'_> {
+    fn parent(&self, which: u32) -> Read<ParentRows> {
+        let unknown = Damage("a column told by what does not read");
+        let view = self.view;
+        let places = view.lines.places(view.shared)?;
+        let parent = if which == OWN { view.row_ids(OWN) } else { view.times.row_ids(which) };
+        let aligned = parent.map_err(|_| unknown)?.beside(&places.rows_of_values(self.local));
+        aligned.map(Aligned::into_rows).ok_or(unknown)
+    }
 }
 
 /// Lines, with all that reading them needs.
@@ -167,6 +189,13 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     fn checked<T>(&self, read: Read<T>) -> Result<T> {
         read.map_err(|damage| damage.at(self.here))
+    }
+
+    /// The templates of the rows, as a parent of columns.
+    pub(super) fn row_ids(&self, which: u32) -> Result<RowIds> {
+        let kinds = self.places()?.kinds();
+        let rows = (0..kinds.len()).filter_map(|row| kinds.get(row)).collect();
+        Ok(RowIds { which, rows, texts: None })
     }
 
     fn places(&self) -> Result<&'a Places> {
@@ -196,7 +225,8 @@ impl<'a> View<'a> {
         work::decoded(input.len());
         let values = match self.shared.pools().get(pool as usize).ok_or(missing)? {
             PoolShape::Texts(dictionary) => {
-                Values::Texts(take_column(&mut input, count, dictionary)?)
+                let near = Near { view: self, local };
+                Values::Texts(take_column_beside(&mut input, count, dictionary, &near)?)
             }
             PoolShape::Stamps(format) => Values::Stamps(*format, take_integers(&mut input, count)?),
         };

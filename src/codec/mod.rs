@@ -18,6 +18,7 @@ mod merge;
 mod names;
 mod numbers;
 mod pack;
+mod parents;
 mod places;
 mod pool;
 mod predict;

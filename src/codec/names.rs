@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::column::Column;
 use super::pack::{Damage, Read};
+use super::parents::RowIds;
 use super::places::Codes;
 use super::set::RowSet;
+use super::texts::Texts;
 
 /// For each row one of some values, or none.
 #[derive(Debug)]
@@ -85,5 +87,15 @@ impl<T: ?Sized> Named<T> {
     /// Bytes in memory.
     pub(super) fn weight(&self) -> usize {
         self.rows.weight() + self.values.len() * 64
+    }
+}
+
+impl Named<str> {
+    /// As a parent of columns.
+    pub(super) fn row_ids(&self, which: u32) -> RowIds {
+        let mut texts: Texts = std::iter::once(&b""[..]).collect();
+        self.values.iter().for_each(|value| texts.push(value.as_bytes()));
+        let rows = (0..self.rows.len()).filter_map(|row| self.rows.get(row)).collect();
+        RowIds { which, rows, texts: Some(texts) }
     }
 }

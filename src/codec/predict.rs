@@ -46,7 +46,6 @@ impl Beside for Alone {
 }
 
 /// Numbers keys as they first appear: 0, then 1 for the first other, …
-#[cfg_attr(not(test), expect(dead_code, reason = "no place gives parents yet"))]
 pub(super) fn dense<K: Hash + Eq>(keys: impl Iterator<Item = K>) -> Vec<u32> {
     let mut seen: HashMap<K, u32, foldhash::fast::RandomState> = HashMap::default();
     keys.map(|key| {

@@ -11,6 +11,7 @@ use super::integers::take_integers;
 use super::lines::{ChunkLines, Cuts, Reader, Times, View};
 use super::names::Named;
 use super::pack::{Damage, Read, done, take_planes};
+use super::parents::{APP, HOST, MESSAGE, PID, RowIds, SEVERITY};
 use super::record::{read_facility, read_severity, rebuild_span, take_via};
 use super::set::RowSet;
 use super::{ChunkMeta, Look, Name, Rows};
@@ -476,6 +477,22 @@ impl Rows for ChunkRows {
 impl Times for ChunkRows {
     fn times(&self) -> Result<&[Timestamp]> {
         Rows::times(self)
+    }
+
+    fn row_ids(&self, which: u32) -> Result<RowIds> {
+        let named = |named: &Named<str>| named.row_ids(which);
+        match which {
+            HOST => self.hosts().map(named),
+            APP => self.apps().map(named),
+            PID => self.pids().map(named),
+            SEVERITY => {
+                let code = |severity: &Option<Severity>| severity.map_or(0, |s| s as u32 + 1);
+                let rows = self.severities()?.iter().map(code).collect();
+                Ok(RowIds { which, rows, texts: None })
+            }
+            MESSAGE => self.messages()?.row_ids(which),
+            _ => Err(Error::corrupt(&*self.here, "a column told by what there is not")),
+        }
     }
 }
 

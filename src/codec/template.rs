@@ -15,7 +15,9 @@ use super::directory::put_columns;
 use super::families::{self, Change, Found, Source};
 use super::integers::put_integers;
 use super::pack::{put_bytes, put_frame, put_len, put_planes, put_varint};
+use super::parents::{Aligned, OWN, RowIds};
 use super::pool::{Plan, Pool};
+use super::predict::Parent;
 use super::texts::Texts;
 use super::words::Words;
 use crate::base::limits::{POOLS_MAX, TEMPLATE_BYTES_MAX, TEMPLATES_MAX};
@@ -28,6 +30,9 @@ pub(super) const TEMPLATE_ROWS_MIN: usize = 3;
 
 /// Rows of a template from which on its slots have pools of their own.
 const OWN_POOL_ROWS_MIN: usize = 16;
+
+/// Values of a column from which on it may be told by what stands beside it.
+const TOLD_ROWS_MIN: usize = 16;
 
 /// The two templates that are always there: the whole text, and the texts around a hole.
 const WHOLE: u32 = 0;
@@ -589,8 +594,27 @@ impl Planned<'_> {
         self.pool_words(chunk, &vec![true; self.pools.len()], words);
     }
 
+    /// The templates of a chunk's rows, as a parent of other columns.
+    pub(super) fn row_ids(&self, chunk: usize, which: u32) -> RowIds {
+        RowIds { which, rows: self.rows.get(chunk).cloned().unwrap_or_default(), texts: None }
+    }
+
+    /// For each pool the rows of its values in a chunk.
+    fn rows_of_values(&self, chunk: usize) -> Vec<Vec<u32>> {
+        let mut rows_of = vec![Vec::new(); self.pools.len()];
+        for (template, row) in self.rows.get(chunk).into_iter().flatten().zip(0_u32..) {
+            for pool in self.templates[*template as usize].iter().filter_map(Piece::pool) {
+                rows_of[pool as usize].push(row);
+            }
+        }
+        rows_of
+    }
+
     /// Writes a chunk: the templates of its rows, then the column of each pool that has values.
-    pub(super) fn put_chunk(&mut self, chunk: usize, out: &mut Vec<u8>) {
+    /// `parents` are what its records have.
+    pub(super) fn put_chunk(&mut self, chunk: usize, parents: &[&RowIds], out: &mut Vec<u8>) {
+        let own = self.row_ids(chunk, OWN);
+        let rows_of = self.rows_of_values(chunk);
         let rows = self.rows.get(chunk).map_or(&[][..], Vec::as_slice);
         let mut places = vec![0_u64; self.templates.len()];
         for ((template, _), n) in self.used.get(chunk).into_iter().flatten().zip(0_u64..) {
@@ -608,7 +632,17 @@ impl Planned<'_> {
                         put_integers(&mut column, values);
                     }
                 }
-                (Values::Texts(_), Some(plan)) => plan.put_column(chunk, &[], &mut column),
+                (Values::Texts(_), Some(plan)) => {
+                    let rows = &rows_of[n];
+                    let tries = parents.iter().copied().chain([&own]);
+                    let beside: Vec<Aligned> = tries
+                        .filter(|_| rows.len() >= TOLD_ROWS_MIN)
+                        .filter_map(|parent| parent.beside(rows))
+                        .collect();
+                    let beside: Vec<Parent<'_>> =
+                        beside.iter().filter_map(Aligned::parent).collect();
+                    plan.put_column(chunk, &beside, &mut column);
+                }
                 (Values::Texts(_), None) => {}
             }
             if !column.is_empty() {
