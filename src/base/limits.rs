@@ -120,6 +120,9 @@ pub const SEGMENT_CHUNKS_MAX: usize = 1 << 16;
 /// Text of a merged segment at most, bytes: dictionaries gain little beyond (engine.md 1).
 pub const MERGE_TEXT_BYTES_MAX: u64 = 128 << 20;
 
+/// How long closing waits for a merge that computes, milliseconds; then its work is given up.
+pub const MERGE_CLOSE_MS: u64 = 500;
+
 /// File of a merged segment at most, bytes, where text packs badly.
 pub const MERGE_FILE_BYTES_MAX: u64 = 64 << 20;
 

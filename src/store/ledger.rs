@@ -14,7 +14,8 @@ use crate::base::machine::{Clock, Disk, TEMP_SUFFIX};
 use crate::store::catalog::Catalog;
 use crate::store::manifest::{self, Entry, Head, Kind, Manifest, Stamp};
 use crate::store::open::{Dirs, free_name};
-use crate::store::segment::{Identity, Segment, SegmentMeta};
+use crate::store::sealed::Segment;
+use crate::store::segment::{Identity, SegmentMeta};
 use crate::store::{Shared, State};
 
 /// A change of the set of segments.

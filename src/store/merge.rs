@@ -9,19 +9,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::base::error::{Error, Refusal, Result};
 use crate::base::limits::{
-    FROZEN_PARTS_MAX, MERGE_FAN, MERGE_FILE_BYTES_MAX, MERGE_TEXT_BYTES_MAX,
+    FROZEN_PARTS_MAX, MERGE_CLOSE_MS, MERGE_FAN, MERGE_FILE_BYTES_MAX, MERGE_TEXT_BYTES_MAX,
 };
 use crate::base::machine;
 use crate::base::metrics::Counter;
-use crate::codec::{self, Body, Rows};
+use crate::codec::{self, Body, Encoded, Rows};
 use crate::store::ledger::Change;
 use crate::store::manifest::Kind;
-use crate::store::segment::{self, Identity, Open, Segment, SegmentMeta};
+use crate::store::sealed::Segment;
+use crate::store::segment::{self, Identity, Open, SegmentMeta};
 use crate::store::sources::Sources;
 use crate::store::{Shared, State};
 
@@ -147,8 +148,28 @@ pub(super) struct Merging {
     pub(super) asked: bool,
     /// How often it was asked for.
     pub(super) asks: u64,
+    /// Encodes in memory, and touches no file before it has looked whether the store closes.
+    pub(super) computing: bool,
     /// Why the last merge of those asked for did not go well.
     pub(super) failure: Option<Error>,
+}
+
+impl Shared {
+    /// Waits until merging ends, since the store closes; `false` where it computes for longer than
+    /// who closes should wait.
+    pub(super) fn merging_ends(&self) -> bool {
+        let mut state = self.state();
+        while state.merging.computing {
+            let wait = Duration::from_millis(MERGE_CLOSE_MS);
+            let (guard, timeout) =
+                self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            if timeout.timed_out() {
+                return !state.merging.computing;
+            }
+        }
+        true
+    }
 }
 
 /// The state of its thread.
@@ -173,9 +194,8 @@ impl Merger {
         while let Some(inputs) = self.next_job() {
             let mut blamed = Vec::new();
             let merged = catch_unwind(AssertUnwindSafe(|| self.merge(&inputs, &mut blamed)));
-            let merged =
-                merged.unwrap_or_else(|_| Err(Error::corrupt("segments", "merging panicked")));
-            if let Err(error) = merged {
+            let panicked = || Error::corrupt("segments", "merging panicked");
+            if let Err(error) = merged.unwrap_or_else(|_| Err(panicked())) {
                 self.failed(error, &inputs, &blamed);
             }
         }
@@ -253,14 +273,22 @@ impl Merger {
         if free < shared.free_floor_bytes.saturating_add(len) {
             return Err(Error::Busy(Refusal::DiskFull));
         }
+        let (encoded, opens, sources) = self.encode(inputs, blamed)?;
         let Some(first) = inputs.first().map(|segment| segment.meta()) else { return Ok(()) };
         let number = shared.next_number();
         let who = Identity { number, day: &first.day, class: &first.class };
         let (temp, path) = shared.place_for(who)?;
-        let meta = self.write(inputs, &temp, who, blamed).inspect_err(|_| {
+        let text = metas().map(|meta| meta.bytes).sum();
+        let written = segment::write_encoded(&*shared.disk, &temp, who, text, encoded, &sources);
+        let checked = written.and_then(|meta| {
+            self.check(&opens, &Open::read(&*shared.disk, &temp)?, &meta)?;
+            Ok(meta)
+        });
+        let meta = checked.inspect_err(|_| {
             // Its room may be what is missing.
             drop(shared.disk.remove(&temp));
         })?;
+        drop(opens);
         let records = meta.records();
         let done = shared.disk.rename(&temp, &path).and_then(|()| {
             let removed = metas().map(|meta| meta.number).collect();
@@ -279,14 +307,13 @@ impl Merger {
         Ok(())
     }
 
-    /// Writes the records of all inputs to one file, and reads it back.
-    fn write(
+    /// All of the inputs as one, in memory. Takes the longest, and nothing of it is on disk: who
+    /// closes the store need not wait for it.
+    fn encode(
         &self,
         inputs: &[Arc<Segment>],
-        temp: &Path,
-        who: Identity<'_>,
         blamed: &mut Vec<u64>,
-    ) -> Result<SegmentMeta> {
+    ) -> Result<(Encoded, Vec<Open>, Sources)> {
         let mut sources = Sources::default();
         let mut opens = Vec::new();
         for segment in inputs {
@@ -296,18 +323,25 @@ impl Merger {
             opens.push(open);
         }
         let bodies: Vec<Body> = opens.iter().map(Open::body).collect();
-        let encoded = codec::merge(&bodies, &mut || self.go_on().is_ok()).inspect_err(|error| {
+        self.shared.state().merging.computing = true;
+        let encoded =
+            catch_unwind(AssertUnwindSafe(|| codec::merge(&bodies, &mut || self.go_on().is_ok())));
+        let mut state = self.shared.state();
+        state.merging.computing = false;
+        let closing = state.closing;
+        drop(state);
+        self.shared.changed.notify_all();
+        if closing {
+            return Err(Error::Closed);
+        }
+        let encoded =
+            encoded.unwrap_or_else(|_| Err(Error::corrupt("segments", "merging panicked")));
+        let encoded = encoded.inspect_err(|error| {
             if error.is_damage() {
                 find_damage(inputs, &opens);
             }
         })?;
-        let encoded = encoded.ok_or(Error::Closed)?;
-        let text = inputs.iter().map(|segment| segment.meta().bytes).sum();
-        let disk = &*self.shared.disk;
-        let meta = segment::write_encoded(disk, temp, who, text, encoded, &sources)?;
-        self.check(&opens, &Open::read(disk, temp)?, &meta)?;
-        self.go_on()?;
-        Ok(meta)
+        Ok((encoded.ok_or(Error::Closed)?, opens, sources))
     }
 
     /// Reads back what was written, before the inputs go: all ids in their order, and the records of

@@ -24,6 +24,7 @@
 //! | `merge` | the merger thread: small segments to large ones |
 //! | `cut` | by day into segments, by size into chunks |
 //! | `segment` | one immutable file |
+//! | `sealed` | a segment as a snapshot shows it |
 //! | `snapshot` | what a reader sees: chunks of all parts, in the order of ids |
 //! | `class` | which records are kept equally long |
 //! | `retention` | the keeper thread: what has had its time, or its room, goes |
@@ -51,6 +52,7 @@ mod merge;
 mod open;
 mod retention;
 mod seal;
+mod sealed;
 mod segment;
 mod snapshot;
 mod sources;
@@ -81,7 +83,7 @@ use crate::store::merge::{Bounds, Merger, Merging};
 use crate::store::open::Dirs;
 use crate::store::retention::{Keeper, Terms};
 use crate::store::seal::{Sealer, sources_of};
-use crate::store::segment::{Access, Segment};
+use crate::store::sealed::{Access, Segment};
 pub use crate::store::snapshot::{InOrder, Snapshot};
 use crate::store::sources::Sources;
 
@@ -116,7 +118,10 @@ pub struct Store {
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
-/// What the callers and the two threads share.
+/// Name of the thread that merges.
+const MERGER: &str = "store-merge";
+
+/// What the callers and the threads share.
 struct Shared {
     dirs: Dirs,
     disk: Arc<dyn Disk>,
@@ -249,7 +254,7 @@ impl Store {
         let threads = [
             spawn("store-log", move || Writer::run(writer)),
             spawn("store-seal", move || Sealer::run(sealer)),
-            spawn("store-merge", move || Merger::run(merger)),
+            spawn(MERGER, move || Merger::run(merger)),
         ];
         for thread in threads.into_iter().chain(keeper) {
             match thread {
@@ -372,8 +377,10 @@ impl Store {
         let threads = std::mem::take(&mut *self.threads());
         let mut died = false;
         for thread in threads {
+            // A merge that computes touches no file any more; it may end when it likes.
+            let ends = thread.thread().name() != Some(MERGER) || self.shared.merging_ends();
             // The last owner of a store may be a `done` on one of its own threads.
-            if thread.thread().id() != own {
+            if ends && thread.thread().id() != own {
                 died |= thread.join().is_err();
             }
         }

@@ -33,7 +33,8 @@ use crate::store::ledger;
 use crate::store::live::{LogFile, Part};
 use crate::store::log::{self, Entries, LogWriter};
 use crate::store::merge::Bounds;
-use crate::store::segment::{Access, Open, Segment, SegmentMeta, is_day};
+use crate::store::sealed::{Access, Segment};
+use crate::store::segment::{Open, SegmentMeta, is_day};
 use crate::store::{Options, Queue, Shared, State};
 
 /// Version of the layout of the whole directory.

@@ -27,7 +27,8 @@ use crate::store::catalog::Catalog;
 use crate::store::cut::Day;
 use crate::store::ledger::Change;
 use crate::store::manifest::Kind;
-use crate::store::segment::{Segment, SegmentMeta};
+use crate::store::sealed::Segment;
+use crate::store::segment::SegmentMeta;
 use crate::store::{Shared, State};
 
 /// What the keeper takes for the time; kept in the catalogue over restarts.

@@ -22,7 +22,8 @@ use crate::store::ledger::Change;
 use crate::store::live::{LogFile, Part};
 use crate::store::manifest::Kind;
 use crate::store::open::free_name;
-use crate::store::segment::{self, Encode, Identity, Open, Segment, SegmentMeta};
+use crate::store::sealed::Segment;
+use crate::store::segment::{self, Encode, Identity, Open, SegmentMeta};
 use crate::store::sources::Sources;
 use crate::store::{Shared, State, log};
 
