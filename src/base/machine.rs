@@ -308,9 +308,12 @@ impl Steps for SystemDisk {
             }
             Err(TryLockError::Error(e)) => return Err(fail(e)),
         }
-        file.set_len(0).map_err(fail)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(fail)?;
-        Ok(Box::new(file))
+        // Who holds it is for people to read: on a full disk it is held all the same.
+        let pid = format!("{}\n", std::process::id());
+        match file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(fail) {
+            Err(error) if !error.is_disk_full() => Err(error),
+            _ => Ok(Box::new(file)),
+        }
     }
 }
 

@@ -102,7 +102,13 @@ async fn serve(
     let serving = tokio::spawn(serve::run(listener, state.clone(), router));
 
     let file = config.data_dir.join("listening.json");
-    disk.replace(&file, listening_json(&bound, http).as_bytes())?;
+    match disk.replace(&file, listening_json(&bound, http).as_bytes()) {
+        // What is kept can be asked all the same.
+        Err(error) if error.is_disk_full() => {
+            tracing::warn!(%error, "clients on this machine must be told the address");
+        }
+        written => written?,
+    }
     announce(&bound, http);
     let shop = with_demo.then(|| start_demo(&bound, &store, clock)).flatten();
 

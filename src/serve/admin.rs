@@ -216,6 +216,11 @@ fn gauges(state: &State) -> Vec<(&'static str, &'static str, f64)> {
         ("shirabe_disk_free_bytes", "free bytes on the disk", status.free_bytes as f64),
         ("shirabe_accepting", "1 where records are accepted", f64::from(u8::from(ready))),
         ("shirabe_poisoned", "1 after a failed sync", f64::from(u8::from(status.poisoned))),
+        (
+            "shirabe_clock_doubted",
+            "1 while the clock has leapt ahead and retention does not believe it",
+            f64::from(u8::from(status.clock_doubted)),
+        ),
         ("shirabe_tail_readers", "live readers", state.hub.readers() as f64),
     ];
     if let Some(bytes) = resident_bytes() {

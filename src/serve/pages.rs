@@ -128,6 +128,10 @@ struct Foot {
     newest: Option<String>,
     dropped: String,
     lost: bool,
+    /// Why nothing is accepted, or no age is believed, if so.
+    trouble: Option<String>,
+    /// What retention took since the start, if anything.
+    gone: Option<String>,
     partial: Option<String>,
     lang_href: String,
 }

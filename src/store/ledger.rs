@@ -32,8 +32,9 @@ pub(super) struct Change {
 pub(super) struct Ledger {
     clock: Arc<dyn Clock>,
     manifest: Manifest,
-    /// The manifest says this beyond what holds: the last change failed behind it.
-    to_undo: Option<Entry>,
+    /// What the manifest must say before anything else: that the last change, which failed behind
+    /// its entry, did not come into force; or what a start found, where the disk had no room for it.
+    owed: Option<Entry>,
     /// The catalogue on disk may mean something else than what holds.
     unsure: bool,
 }
@@ -41,15 +42,9 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Makes what is on disk what holds.
     fn settle(&mut self, disk: &dyn Disk, data: &Path, holds: &Catalog) -> Result<()> {
-        if let Some(entry) = &self.to_undo {
-            let undone = Entry {
-                kind: Kind::Undone,
-                at: self.clock.now(),
-                added: entry.removed.clone(),
-                removed: entry.added.clone(),
-            };
-            self.manifest.append(disk, &undone)?;
-            self.to_undo = None;
+        if let Some(entry) = &self.owed {
+            self.manifest.append(disk, entry)?;
+            self.owed = None;
         }
         if self.unsure {
             Catalog { manifest: self.manifest.head(), ..holds.clone() }.write(disk, data)?;
@@ -68,11 +63,16 @@ impl Ledger {
     ) -> Result<()> {
         self.settle(disk, data, holds)?;
         self.manifest.append(disk, &entry)?;
-        self.to_undo = Some(entry);
+        self.owed = Some(Entry {
+            kind: Kind::Undone,
+            at: entry.at,
+            added: entry.removed,
+            removed: entry.added,
+        });
         self.unsure = true;
         next.manifest = self.manifest.head();
         next.write(disk, data)?;
-        self.to_undo = None;
+        self.owed = None;
         self.unsure = false;
         Ok(())
     }
@@ -188,7 +188,7 @@ pub(super) fn open(
     holds: &mut Catalog,
     changed: bool,
 ) -> Result<Ledger> {
-    let Told { mut manifest, mut stamps, next, is_more } = told(disk, dirs, said)?;
+    let Told { manifest, mut stamps, next, is_more } = told(disk, dirs, said)?;
     holds.next_segment = holds.next_segment.max(next);
     let (mut added, mut removed) = (Vec::new(), Vec::new());
     for segment in &holds.segments {
@@ -203,14 +203,22 @@ pub(super) fn open(
     }
     removed.extend(stamps.into_values());
     let differs = !(added.is_empty() && removed.is_empty());
-    if differs {
-        manifest.append(disk, &Entry { kind: Kind::Found, at: clock.now(), added, removed })?;
+    let found = Entry { kind: Kind::Found, at: clock.now(), added, removed };
+    let mut ledger = Ledger {
+        clock,
+        manifest,
+        owed: differs.then_some(found),
+        unsure: changed || differs || is_more,
+    };
+    match ledger.settle(disk, &dirs.data, holds) {
+        // It is said before the next change; until then each start finds the same.
+        Err(error) if error.is_disk_full() => {
+            tracing::warn!(%error, "the disk is full: what this start found is written down later");
+        }
+        settled => settled?,
     }
-    if changed || differs || is_more {
-        holds.manifest = manifest.head();
-        holds.write(disk, &dirs.data)?;
-    }
-    Ok(Ledger { clock, manifest, to_undo: None, unsure: false })
+    holds.manifest = ledger.manifest.head();
+    Ok(ledger)
 }
 
 /// What the manifest tells.

@@ -151,7 +151,14 @@ fn check_version(disk: &dyn Disk, data: &Path) -> Result<()> {
             if there {
                 tracing::warn!(path = %path.display(), "does not read; every file has its own version");
             }
-            disk.replace(&path, format!("{VERSION_TEXT}{LAYOUT_VERSION}\n").as_bytes())
+            match disk.replace(&path, format!("{VERSION_TEXT}{LAYOUT_VERSION}\n").as_bytes()) {
+                // The next start writes it.
+                Err(error) if error.is_disk_full() => {
+                    tracing::warn!(%error, "the disk is full: VERSION is not written");
+                    Ok(())
+                }
+                written => written,
+            }
         }
     }
 }
@@ -300,10 +307,17 @@ impl<'a> Stock<'a> {
         if let Some((at, cut)) = replay.tail {
             lost_bytes += len - at;
             if newest {
-                if !cut {
-                    self.keep_tail(seq, at, &path)?;
+                match if cut { Ok(()) } else { self.keep_tail(seq, at, &path) } {
+                    // Then the whole file is kept, and set aside once its records are sealed.
+                    Err(error) if error.is_disk_full() => {
+                        tracing::warn!(%error, "the disk is full: the end of the log stays there");
+                        found.damaged = true;
+                    }
+                    kept => {
+                        kept?;
+                        found.len = at;
+                    }
                 }
-                found.len = at;
             } else {
                 found.damaged |= !cut || at > 0;
             }

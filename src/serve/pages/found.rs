@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 
+use crate::base::error::Refusal;
 use crate::base::limits::{PAGE_BARS, PAGE_LINES};
 use crate::base::metrics::Counter;
 use crate::base::record::Record;
@@ -14,7 +15,7 @@ use crate::reply::Problem;
 use crate::serve::State;
 use crate::serve::params::{Params, Question, cursor_text};
 use crate::serve::record_json::RecordJson;
-use crate::store::Snapshot;
+use crate::store::{Snapshot, Status};
 
 use super::address::Address;
 use super::range::{self, RangeView};
@@ -56,6 +57,7 @@ pub(super) async fn viewer(
     let now = state.clock.now();
     let metrics = Arc::clone(&state.metrics);
     let clock = Arc::clone(&state.clock);
+    let store = Arc::clone(&state.store);
     let reader = reader.clone();
     state
         .ask(move |snapshot, budget| {
@@ -76,10 +78,35 @@ pub(super) async fn viewer(
             } else {
                 format!("{} {}", grouped(dropped), l.t("dropped", "行が欠落"))
             };
+            viewer.foot.trouble = trouble(&store.status(), l);
+            let gone = metrics.total(Counter::RetentionRecords);
+            viewer.foot.gone = (gone > 0).then(|| {
+                let n = grouped(gone);
+                l.t(format!("retention took {n}"), format!("保持期限・容量で {n} 行を削除"))
+            });
             viewer.foot.lang_href = address.speaking(l.t("ja", "en")).href();
             Ok((status, viewer))
         })
         .await
+}
+
+/// What keeps records from coming in, or from going when their time is over.
+fn trouble(status: &Status, l: Lang) -> Option<String> {
+    let text = match status.refusing {
+        _ if status.poisoned => {
+            l.t("a sync failed: nothing is taken until a restart", "同期に失敗：再起動まで受信停止")
+        }
+        Some(Refusal::DiskFull) => {
+            l.t("the disk is full: nothing is taken", "ディスク満杯：受信停止中")
+        }
+        Some(_) => l.t("nothing is taken just now", "受信を一時停止中"),
+        None if status.clock_doubted => l.t(
+            "the clock has leapt: ages count as before",
+            "時計が飛びました：保持期限は以前の時刻で計算",
+        ),
+        None => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// One record, opened on a page of its own; its title.

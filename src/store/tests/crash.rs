@@ -53,7 +53,7 @@ pub(super) fn live(disk: &SimDisk, told: &mut Told, run: u64) -> Result<(), Stri
 }
 
 /// How many syncs one life has.
-fn syncs_of_a_life() -> u64 {
+pub(super) fn syncs_of_a_life() -> u64 {
     let disk = sim();
     live(&disk, &mut Told::default(), 0).unwrap();
     disk.syncs()
@@ -83,7 +83,7 @@ pub(super) fn crash_and_go_on(
     if aside.iter().all(torn) { Ok(disk) } else { Err(format!("set aside: {aside:?}")) }
 }
 
-fn dying(seed: u64, crash: u64) -> SimDisk {
+pub(super) fn dying(seed: u64, crash: u64) -> SimDisk {
     SimDisk::new(Faults { seed, crash_at_sync: Some(crash), ..Faults::default() })
 }
 

@@ -1,6 +1,8 @@
 //! A disk that is full or fails: said, survived, healed.
 
+use super::crash::{dying, live, opened, syncs_of_a_life};
 use super::*;
+use crate::base::sim::Leaves;
 
 #[test]
 fn a_full_disk_is_said_and_heals() {
@@ -81,4 +83,50 @@ fn a_failed_sync_poisons_until_reopened() {
     let store = open(&disk, 1 << 20).unwrap();
     assert_eq!(messages(&store)[0], "acked");
     put(&store, &["again"]);
+}
+
+#[test]
+fn a_server_starts_on_a_full_disk_whatever_a_crash_left_there() {
+    let mut started = 0;
+    for crash in (1..=syncs_of_a_life()).step_by(if every() { 1 } else { 3 }) {
+        let all = [Leaves::Nothing, Leaves::Some, Leaves::All];
+        let leaves = all[usize::try_from(crash).unwrap() % 3];
+        let disk = dying(crash, crash);
+        let mut told = Told::default();
+        live(&disk, &mut told, 0).unwrap();
+        let disk = disk.after(leaves, Faults { seed: crash, ..Faults::default() });
+        if names(&disk, "/data/catalog").is_empty() {
+            continue; // It was never a whole directory.
+        }
+        let what = format!("crash at sync {crash}, leaves {leaves:?}");
+        disk.set_capacity(Some(0));
+        let store = opened(&disk, &told).unwrap_or_else(|error| panic!("{what}: {error}"));
+        started += 1;
+        assert_eq!(told.check(&store), Ok(()), "{what}: search goes on");
+        let refused = append(&store, vec![record("refused")]);
+        assert!(matches!(refused, Err(Error::Busy(Refusal::DiskFull))), "{what}: {refused:?}");
+        if crash.is_multiple_of(2) {
+            // Another start, as little room as before.
+            store.close().unwrap();
+            drop(store);
+            let store = opened(&disk, &told).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(told.check(&store), Ok(()), "{what}: after another start");
+            heals(&disk, &mut told, &store, &what);
+        } else {
+            heals(&disk, &mut told, &store, &what);
+        }
+    }
+    assert!(started > 8, "{started}");
+}
+
+/// With room again it takes records, seals them, and has them after a restart.
+fn heals(disk: &SimDisk, told: &mut Told, store: &Store, what: &str) {
+    disk.set_capacity(None);
+    assert_eq!(told.append(store, vec![record("healed")]), Ok(()), "{what}");
+    store.seal(true).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(told.check(store), Ok(()), "{what}");
+    store.close().unwrap();
+    let after = disk.after(Leaves::Nothing, Faults::default());
+    let store = opened(&after, told).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(told.check(&store), Ok(()), "{what}: after the next start");
 }
