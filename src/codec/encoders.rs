@@ -28,7 +28,6 @@ pub(super) const DIFFERENCES: u8 = 10;
 pub(super) const COPY: u8 = 11;
 
 /// What `FORMAT.md` calls them, by their numbers.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the dump that verify is to have"))]
 pub(super) const NAMES: &[&str] = &[
     "same",
     "ids",
