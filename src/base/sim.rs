@@ -16,10 +16,10 @@ use std::time::Duration;
 use crate::base::durable::Steps;
 use crate::base::error::{Error, Result};
 use crate::base::machine::{AppendFile, Clock, DirEntry, ReadAt};
-use crate::base::sim::medium::{Dice, Medium};
+use crate::base::sim::medium::Medium;
 use crate::base::time::Timestamp;
 
-pub use crate::base::sim::medium::Leaves;
+pub use crate::base::sim::medium::{Dice, Leaves};
 
 /// A clock that stands still until it is turned.
 #[derive(Debug)]

@@ -243,7 +243,8 @@ impl Merger {
     }
 
     fn failed(&mut self, error: Error, inputs: &[Arc<Segment>], blamed: &[u64]) {
-        if matches!(error, Error::Closed) {
+        // Retention was quicker: what is due is another matter now.
+        if matches!(error, Error::Closed | Error::NotFound { .. }) {
             return;
         }
         tracing::warn!(%error, segments = inputs.len(), "merging failed; nothing is lost");

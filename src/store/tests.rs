@@ -22,6 +22,7 @@ mod format;
 mod full;
 mod life;
 mod merging;
+mod model;
 mod needed;
 mod pruning;
 mod retention;

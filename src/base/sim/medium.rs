@@ -47,13 +47,13 @@ struct File {
     cut_from: Option<Vec<u8>>,
 }
 
-/// splitmix64.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Dice(pub(super) u64);
+/// Random numbers from a seed: splitmix64.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dice(pub u64);
 
 impl Dice {
-    /// A number below `n`.
-    pub(super) fn roll(&mut self, n: u64) -> u64 {
+    /// A number below `n`; 0 for none.
+    pub fn roll(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -61,7 +61,8 @@ impl Dice {
         (z ^ (z >> 31)) % n.max(1)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    /// The same, for places.
+    pub fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.roll(n as u64)).unwrap_or(0)
     }
 
