@@ -248,19 +248,27 @@ fn slot_words(key: &[u8], slotted: &[bool]) -> Option<Change> {
     (sources.len() <= SLOTS_MAX).then(|| Change { key: changed.into(), sources })
 }
 
+/// Templates that are still too rare to be kept.
+fn rare(found: &[Found<'_>], changes: &[Option<Change>]) -> Vec<usize> {
+    let filed = |n: usize| changes[n].as_ref().map_or(found[n].key, |change| &change.key);
+    let may_be = |n: &usize| !found[*n].kept && found[*n].rows < TEMPLATE_ROWS_MIN;
+    let mut rows: HashMap<&[u8], usize, foldhash::fast::RandomState> = HashMap::default();
+    for (n, template) in found.iter().enumerate() {
+        // A template of its own, that nothing was changed to, needs no counting.
+        if changes[n].is_some() {
+            *rows.entry(filed(n)).or_insert(0) += template.rows;
+        }
+    }
+    let is_rare = |n: &usize| {
+        let others = if changes[*n].is_some() { 0 } else { found[*n].rows };
+        others + rows.get(filed(*n)).copied().unwrap_or(0) < TEMPLATE_ROWS_MIN
+    };
+    (0..found.len()).filter(may_be).filter(is_rare).collect()
+}
+
 /// Files templates that are still rare by how they begin, where some begin alike.
 fn behead(found: &[Found<'_>], head: usize, changes: &mut [Option<Change>]) {
-    let mut rows: HashMap<Vec<u8>, usize, foldhash::fast::RandomState> = HashMap::default();
-    for (template, change) in found.iter().zip(&*changes) {
-        let key = change.as_ref().map_or(template.key, |change| &change.key);
-        *rows.entry(key.to_vec()).or_insert(0) += template.rows;
-    }
-    let rare: Vec<usize> = (0..found.len())
-        .filter(|n| {
-            let key = changes[*n].as_ref().map_or(found[*n].key, |change| &change.key);
-            !found[*n].kept && rows.get(key).is_none_or(|rows| *rows < TEMPLATE_ROWS_MIN)
-        })
-        .collect();
+    let rare = rare(found, changes);
     let mut beheaded: HashMap<Box<[u8]>, Vec<(usize, Change)>, foldhash::fast::RandomState> =
         HashMap::default();
     for n in rare {
