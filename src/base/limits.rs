@@ -132,8 +132,8 @@ pub const MERGE_FAN: usize = 8;
 
 /// Weight of the live part at which it is sealed, bytes, where the configuration sets none. It is
 /// in memory twice while it is sealed, beside what the sealer makes of it: this is what most of the
-/// memory of an ingesting server follows from. Some 20 MiB of text; merging makes the segments large.
-pub const LIVE_BYTES_MAX: usize = 48 << 20;
+/// memory of an ingesting server follows from. Some 12 MiB of text; merging makes the segments large.
+pub const LIVE_BYTES_MAX: usize = 32 << 20;
 
 /// Records of one piece of the live part. A snapshot shares whole pieces and copies the pointers
 /// of the last, so this bounds what a query under load costs before it starts.
@@ -225,8 +225,8 @@ pub const MESSAGE_SECONDS_MAX: u64 = 300;
 pub const BODIES_BYTES_MAX: usize = 256 << 20;
 
 /// How much of a body of lines is decoded and handed in at once, bytes; what one line has beyond it
-/// goes with it.
-pub const INGEST_PIECE_BYTES: usize = 1 << 20;
+/// goes with it. Its records weigh some three times as much, and should stay in a core's cache.
+pub const INGEST_PIECE_BYTES: usize = 256 << 10;
 
 /// How many records of a body are handed in at once. A piece of usual lines is one batch, kept or
 /// refused as one.

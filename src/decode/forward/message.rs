@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use crate::base::flatten::Flat;
 use crate::base::limits::{
-    CHUNK_ID_BYTES_MAX, MESSAGE_RECORDS_MAX, MESSAGE_WEIGHT_BYTES_MAX, UNPACKED_BYTES_MAX,
+    CHUNK_ID_BYTES_MAX, FRAME_BUFFER_BYTES_KEPT, MESSAGE_RECORDS_MAX, MESSAGE_WEIGHT_BYTES_MAX,
+    UNPACKED_BYTES_MAX,
 };
 use crate::base::record::{Defect, Defects, Record};
 use crate::base::time::Timestamp;
@@ -50,6 +51,8 @@ impl Chunk {
 #[derive(Debug)]
 pub(super) struct MessageReader {
     flat: Flat,
+    /// The JSON of the entry at hand.
+    raw: Vec<u8>,
     tag: Arc<str>,
     /// What the records of one message may weigh, bytes.
     weight_max: usize,
@@ -57,7 +60,8 @@ pub(super) struct MessageReader {
 
 impl Default for MessageReader {
     fn default() -> Self {
-        Self { flat: Flat::default(), tag: "".into(), weight_max: MESSAGE_WEIGHT_BYTES_MAX }
+        let weight_max = MESSAGE_WEIGHT_BYTES_MAX;
+        Self { flat: Flat::default(), raw: Vec::new(), tag: "".into(), weight_max }
     }
 }
 
@@ -244,9 +248,11 @@ impl MessageReader {
         context: &mut Context<'_>,
     ) -> Result<Record, Fault> {
         let origin = context.origin;
-        let mut raw = Vec::with_capacity(record.len() + record.len() / 4);
+        self.raw.clear();
+        self.raw.shrink_to(FRAME_BUFFER_BYTES_KEPT);
+        let raw = &mut self.raw;
         let mut defects = Defects::default();
-        write_json(record, &mut raw, &mut defects)?;
+        write_json(record, raw, &mut defects)?;
         let mut reader = Reader::new(record);
         match reader.token()? {
             Token::Map(n) => members(n, &mut reader, &mut self.flat, origin)?,
@@ -273,14 +279,14 @@ impl MessageReader {
             }
         };
         let frame = Frame {
-            raw: &raw,
+            raw,
             time,
             received: context.received,
             via: origin.via("forward"),
             tag: Some(Arc::clone(&self.tag)),
             message_field: None,
         };
-        let whole = || String::from_utf8_lossy(&raw).into_owned();
+        let whole = || String::from_utf8_lossy(raw).into_owned();
         let mut record = object::into_record(frame, &mut self.flat, whole);
         record.defects.add_all(defects);
         Ok(record)
