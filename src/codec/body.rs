@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::column::take_dictionary;
 use super::fields::{self, Shapes, SharedFields};
-use super::integers::put_integers;
+use super::integers::Integers;
 use super::pack::{
     Damage, Read, checksum, done, pack_section, put_len, put_planes, put_signed, put_varint,
     take_frame, take_len, take_signed, take_u32, take_varint,
@@ -98,6 +98,7 @@ pub(super) fn encode(chunks: &[&[Arc<Record>]], keep_whole: bool, strength: Stre
         }
     }
     let mut plans = Plans {
+        strength,
         names: pools.each_ref().map(|pool| Plan::new(pool, strength)),
         around: around.plan(strength),
         messages: messages.plan(strength),
@@ -159,6 +160,7 @@ fn gather(record: &Record, chunk: usize, pools: &mut [Pool; NAMES]) {
 
 /// All that is known of a segment's columns.
 struct Plans<'a> {
+    strength: Strength,
     names: [Plan<'a>; NAMES],
     around: template::Planned<'a>,
     messages: template::Planned<'a>,
@@ -192,10 +194,11 @@ impl Plans<'_> {
 
     /// Writes the sections of one chunk, in the order of [`Part`].
     fn put_chunk(&mut self, n: usize, records: &[Arc<Record>], writer: &mut Writer) {
+        let strength = self.strength;
         let integers = |number: fn(&Record) -> i64| {
             let numbers: Vec<i64> = records.iter().map(|r| number(r)).collect();
             let mut section = Vec::new();
-            put_integers(&mut section, &numbers);
+            Integers::of(&numbers).put(strength, &mut section);
             section
         };
         let names = &mut self.names;

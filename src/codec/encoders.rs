@@ -9,7 +9,7 @@ use super::Strength;
 use super::hex::{Digits, put_hex};
 use super::integers::{Integers, put_integers};
 use super::numbers::{Agreement, Form, Spelling, parse};
-use super::pack::{packed_len, put_bytes, put_planes, put_text};
+use super::pack::{packed_column_len, packed_len, put_bytes, put_numbers, put_planes, put_text};
 use super::predict::{Misses, Parent, differences, differing, put_parent};
 use super::texts::Values;
 
@@ -151,8 +151,14 @@ struct Choice<'a> {
     way: Way<'a>,
 }
 
+/// Where values come again so many times and more, text is no choice beside a dictionary.
+const TEXT_COMES_AGAIN: usize = 4;
+
 /// Ways that are tried where there is time.
 const TRIALS: usize = 3;
+
+/// Ways that are expected to take more than so many times the best are not tried.
+const TRIAL_TIMES_MAX: usize = 2;
 
 /// Writes the values (at least one) in the best way; does it use the dictionary?
 pub(super) fn put_best(input: &Input<'_>, out: &mut Vec<u8>) -> bool {
@@ -165,8 +171,10 @@ pub(super) fn put_best(input: &Input<'_>, out: &mut Vec<u8>) -> bool {
     };
     let mut choices = choices(input, known);
     choices.sort_by_key(|choice| choice.estimate);
+    let least = choices.first().map_or(0, |choice| choice.estimate);
     let tried = if input.strength == Strength::Strong { TRIALS } else { 1 };
     choices.truncate(tried);
+    choices.retain(|choice| choice.estimate <= least.saturating_mul(TRIAL_TIMES_MAX));
     let share = input.entries.map_or(0, |entries| share(&entries, input.values.len()));
     let mut best: Option<(usize, Vec<u8>, bool)> = None;
     if choices.len() == 1 {
@@ -175,7 +183,7 @@ pub(super) fn put_best(input: &Input<'_>, out: &mut Vec<u8>) -> bool {
     for choice in choices {
         let mut bytes = Vec::new();
         let uses = choice.way.put(input, &mut bytes);
-        let size = bytes.len() + if uses { share } else { 0 };
+        let size = packed_column_len(&bytes) + if uses { share } else { 0 };
         if best.as_ref().is_none_or(|(least, ..)| size < *least) {
             best = Some((size, bytes, uses));
         }
@@ -219,7 +227,11 @@ fn choices<'a>(input: &Input<'a>, facts: &Facts) -> Vec<Choice<'a>> {
             way: Way::Prefixed(facts.prefix, Box::new(inner)),
         });
     }
-    if choices.is_empty() || input.strength == Strength::Strong {
+    let distinct = input.entries.filter(|entries| entries.kept).map_or(usize::MAX, |e| e.of);
+    let like_ids = distinct.saturating_mul(TEXT_COMES_AGAIN) < input.entries.map_or(0, |e| e.uses);
+    // Digits are looked for packed, whatever else would take a little less.
+    let may_be_text = facts.digits.is_none() && !like_ids;
+    if choices.is_empty() || input.strength == Strength::Strong && may_be_text {
         choices.push(Choice { estimate: text_estimate(values), way: Way::Text });
     }
     let least = choices.iter().map(|choice| choice.estimate).min().unwrap_or(0);
@@ -411,12 +423,12 @@ impl Way<'_> {
             Self::Same => put_bytes(out, values.get(0)),
             Self::Ids => {
                 let ids = (0..values.len()).filter_map(|n| values.number(n)).map(u64::from);
-                put_planes(out, &ids.collect::<Vec<_>>());
+                put_numbers(out, &ids.collect::<Vec<_>>(), input.strength);
                 return true;
             }
             Self::Numbers(spelling, integers) => {
                 spelling.put(out);
-                integers.put(out);
+                integers.put(input.strength, out);
             }
             Self::Digits(digits) => put_hex(values, digits, out),
             Self::Prefixed(prefix, inner) => {
@@ -437,8 +449,8 @@ impl Way<'_> {
                 spelling.put(out);
                 put_parent(parent, out);
                 let (firsts, others) = differences(parent.ids, &numbers);
-                put_integers(out, &firsts);
-                put_integers(out, &others);
+                Integers::of(&firsts).put(input.strength, out);
+                Integers::of(&others).put(input.strength, out);
             }
             Self::Copy(parent, odd) => {
                 put_parent(parent, out);

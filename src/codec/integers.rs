@@ -3,9 +3,10 @@
 //! Stands below the columns: ids, times and codes are such lists themselves, texts that are
 //! numbers become some (`numbers`).
 
+use super::Strength;
 use super::pack::{
-    Damage, Read, put_planes, put_signed, put_varint, take_planes, take_signed, take_u8,
-    take_varint, unzigzag, zigzag,
+    Damage, Read, packed_column_len, put_numbers, put_signed, put_varint, take_planes, take_signed,
+    take_u8, take_varint, unzigzag, zigzag,
 };
 
 /// How integers stand: their distance from the smallest, or from the one before.
@@ -22,7 +23,7 @@ pub(super) struct Integers {
     /// In units.
     offsets: Vec<u64>,
     most: u64,
-    bits: u64,
+    estimate: usize,
 }
 
 impl Integers {
@@ -44,44 +45,88 @@ impl Integers {
                 *n /= unit;
             }
         }
-        let width = |n: u64| u64::from(64 - n.leading_zeros());
-        let (mut most, mut deltas, mut last) = (0, 0, 0_u64);
-        for n in &offsets {
-            most = most.max(*n);
-            deltas += width(zigzag(n.wrapping_sub(last).cast_signed()));
-            last = *n;
-        }
-        let plain = width(most) * offsets.len() as u64;
+        let most = offsets.iter().copied().max().unwrap_or(0);
+        let looked = offsets.get(..SAMPLE).unwrap_or(&offsets);
+        let plain = planes_entropy(looked.iter().copied());
+        let deltas = planes_entropy(differences(looked.iter().copied()));
         let kind = if deltas < plain { DELTAS } else { OFFSETS };
-        Self { kind, base, unit, offsets, most, bits: plain.min(deltas) }
+        let estimate = plain.min(deltas) * offsets.len() / looked.len().max(1) + HEAD_BYTES;
+        Self { kind, base, unit, offsets, most, estimate }
     }
 
     /// Bytes that they will need, about.
     pub(super) fn estimate(&self) -> usize {
-        usize::try_from(self.bits / 8).unwrap_or(usize::MAX) + 8
+        self.estimate
     }
 
     /// Writes them.
-    pub(super) fn put(mut self, out: &mut Vec<u8>) {
-        out.push(self.kind);
+    pub(super) fn put(self, strength: Strength, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.put_as(self.kind, strength, out);
+        if strength == Strength::Strong && self.kind == DELTAS {
+            // Bins find differences by themselves.
+            let deltas = out.get(start..).map_or(0, packed_column_len);
+            let mut plain = Vec::new();
+            self.put_as(OFFSETS, strength, &mut plain);
+            if packed_column_len(&plain) < deltas {
+                out.truncate(start);
+                out.extend_from_slice(&plain);
+            }
+        }
+    }
+
+    fn put_as(&self, kind: u8, strength: Strength, out: &mut Vec<u8>) {
+        out.push(kind);
         put_signed(out, self.base);
         put_varint(out, self.unit);
         put_varint(out, self.most);
-        if self.kind == DELTAS {
-            let mut last = 0_u64;
-            for n in &mut self.offsets {
-                let delta = n.wrapping_sub(last);
-                last = *n;
-                *n = zigzag(delta.cast_signed());
+        if kind == DELTAS {
+            let deltas: Vec<u64> = differences(self.offsets.iter().copied()).collect();
+            put_numbers(out, &deltas, strength);
+        } else {
+            put_numbers(out, &self.offsets, strength);
+        }
+    }
+}
+
+/// Numbers from which it is guessed what all of them take.
+const SAMPLE: usize = 4_096;
+
+/// Bytes in front of the planes, about.
+const HEAD_BYTES: usize = 12;
+
+/// The zigzagged difference of each to the one before.
+fn differences(offsets: impl Iterator<Item = u64>) -> impl Iterator<Item = u64> {
+    let mut last = 0_u64;
+    offsets.map(move |n| zigzag(n.wrapping_sub(std::mem::replace(&mut last, n)).cast_signed()))
+}
+
+/// Bytes that the planes of numbers take, each byte on its own.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+fn planes_entropy(numbers: impl Iterator<Item = u64>) -> usize {
+    let mut counts = [[0_u32; 256]; 8];
+    let (mut total, mut all) = (0_u32, 0_u64);
+    for n in numbers {
+        total += 1;
+        all |= n;
+        for (counts, byte) in counts.iter_mut().zip(n.to_le_bytes()) {
+            if let Some(count) = counts.get_mut(usize::from(byte)) {
+                *count += 1;
             }
         }
-        put_planes(out, &self.offsets);
     }
+    let width = (71 - all.leading_zeros()) / 8;
+    let of = |n: u32| f64::from(n) * f64::from(n).log2();
+    let planes = counts.iter().take(width as usize);
+    let bits: f64 = planes
+        .map(|counts| of(total) - counts.iter().filter(|n| **n > 1).map(|n| of(*n)).sum::<f64>())
+        .sum();
+    (bits / 8.0) as usize
 }
 
 /// Writes integers.
 pub(super) fn put_integers(out: &mut Vec<u8>, numbers: &[i64]) {
-    Integers::of(numbers).put(out);
+    Integers::of(numbers).put(Strength::Quick, out);
 }
 
 /// `count` integers from what [`put_integers`] wrote.
@@ -123,11 +168,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn integers_come_back(numbers: Vec<i64>, unit in 1_i64..1000) {
+        fn integers_come_back(numbers in prop::collection::vec(any::<i64>(), 0..200), unit in 1_i64..1000) {
             let numbers: Vec<i64> = numbers.iter().map(|n| n.wrapping_mul(unit)).collect();
-            let mut out = Vec::new();
-            put_integers(&mut out, &numbers);
-            prop_assert_eq!(take_integers(&mut &out[..], numbers.len()), Ok(numbers));
+            for strength in [Strength::Quick, Strength::Strong] {
+                let mut out = Vec::new();
+                Integers::of(&numbers).put(strength, &mut out);
+                prop_assert_eq!(take_integers(&mut &out[..], numbers.len()), Ok(numbers.clone()));
+            }
         }
 
         #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Body, Encoded, RowSet, encode};
+use super::{Body, Encoded, RowSet, encode_strong};
 use crate::base::error::Result;
 use crate::base::limits::{CHUNK_BYTES_MAX, CHUNK_ROWS_MAX};
 use crate::base::record::Record;
@@ -47,5 +47,5 @@ pub fn merge(bodies: &[Body], go_on: &mut dyn FnMut() -> bool) -> Result<Option<
         }
     }
     let slices: Vec<&[Arc<Record>]> = chunks.iter().map(Vec::as_slice).collect();
-    Ok(Some(encode(&slices)))
+    Ok(Some(encode_strong(&slices)))
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("FORMAT.md")]
 
 pub mod ask;
+mod bins;
 mod body;
 mod chunk_fields;
 mod column;

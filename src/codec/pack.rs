@@ -6,8 +6,9 @@
 use std::cell::RefCell;
 
 use super::Strength;
+use super::bins::{pack_bins, take_bins};
 use crate::base::error::Error;
-use crate::base::limits::PACK_FRAME_BYTES_MAX;
+use crate::base::limits::{COLUMN_BYTES_MAX, PACK_FRAME_BYTES_MAX};
 
 /// What was found wrong; the caller adds the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +25,9 @@ impl Damage {
 pub(super) type Read<T> = Result<T, Damage>;
 
 /// zstd levels: of numbers always, as more brings hardly any byte there; of texts where there is
-/// time (engine.md 3.5).
+/// time (engine.md 3.5). Level 19 took as long as all of a merge.
 const LEVEL: i32 = 3;
-const TEXT_LEVEL: i32 = 19;
+const TEXT_LEVEL: i32 = 12;
 
 /// Shorter than this, a zstd frame's own header eats what it saves.
 const ZSTD_BYTES_MIN: usize = 48;
@@ -41,6 +42,10 @@ const VARINT_BYTES_MAX: u32 = 10;
 /// How the bytes of a frame piece are kept. A flag, never told by the lengths (trap T1).
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
+
+/// In place of the width of planes: a stream of bins of `u32`, or of `u64`.
+const BINS: u8 = 9;
+const WIDE_BINS: u8 = 10;
 
 /// LEB128: seven bits a byte, lowest first, the high bit says that more follow.
 pub(super) fn put_varint(out: &mut Vec<u8>, mut n: u64) {
@@ -240,10 +245,10 @@ pub(super) fn take_frame(input: &mut &[u8], max: usize) -> Read<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Goes behind planes without unpacking them.
-pub(super) fn skip_planes(input: &mut &[u8]) -> Read<()> {
-    take_u8(input)?;
-    let mut left = usize::try_from(take_varint(input)?).map_err(|_| Damage("too many numbers"))?;
+/// Passes over a frame, unread.
+pub(super) fn skip_frame(input: &mut &[u8]) -> Read<()> {
+    let total = take_len(input, COLUMN_BYTES_MAX)?;
+    let mut left = total;
     while left > 0 {
         let len = left.min(PACK_FRAME_BYTES_MAX);
         match take_u8(input)? {
@@ -254,6 +259,14 @@ pub(super) fn skip_planes(input: &mut &[u8]) -> Read<()> {
         left -= len;
     }
     Ok(())
+}
+
+/// Passes over planes, unread.
+pub(super) fn skip_planes(input: &mut &[u8]) -> Read<()> {
+    match take_u8(input)? {
+        BINS | WIDE_BINS => take_bytes(input).map(|_| ()),
+        width => (0..width).try_for_each(|_| skip_frame(input)),
+    }
 }
 
 /// Numbers as byte planes: the width of the largest in bytes, then a frame of all lowest bytes,
@@ -270,9 +283,32 @@ pub(super) fn put_planes(out: &mut Vec<u8>, numbers: &[u64]) {
     }
 }
 
-/// `count` numbers from their planes.
+/// The same, or a stream of bins where there is time and that is smaller.
+pub(super) fn put_numbers(out: &mut Vec<u8>, numbers: &[u64], strength: Strength) {
+    let start = out.len();
+    put_planes(out, numbers);
+    if strength == Strength::Quick {
+        return;
+    }
+    let planes = out.get(start..).map_or(0, packed_column_len);
+    if let Some((wide, bytes)) = pack_bins(numbers).filter(|(_, bytes)| bytes.len() + 4 < planes) {
+        out.truncate(start);
+        out.push(if wide { WIDE_BINS } else { BINS });
+        put_bytes(out, &bytes);
+    }
+}
+
+/// What a column will take, which is packed once more where it is small.
+pub(super) fn packed_column_len(bytes: &[u8]) -> usize {
+    if bytes.len() < COLUMN_ZSTD_BYTES_MIN { packed_len(bytes) } else { bytes.len() }
+}
+
+/// `count` numbers from their planes, or bins.
 pub(super) fn take_planes(input: &mut &[u8], count: usize) -> Read<Vec<u64>> {
     let width = take_u8(input)?;
+    if let BINS | WIDE_BINS = width {
+        return take_bins(take_bytes(input)?, width == WIDE_BINS, count);
+    }
     if width > 8 {
         return Err(Damage("numbers wider than 8 bytes"));
     }

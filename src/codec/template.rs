@@ -13,8 +13,8 @@ use std::collections::hash_map::Entry;
 use super::Strength;
 use super::directory::put_columns;
 use super::families::{self, Change, Found, Source};
-use super::integers::put_integers;
-use super::pack::{put_bytes, put_frame, put_len, put_planes, put_varint};
+use super::integers::Integers;
+use super::pack::{put_bytes, put_frame, put_len, put_numbers, put_varint};
 use super::parents::{Aligned, OWN, RowIds};
 use super::pool::{Plan, Pool};
 use super::predict::Parent;
@@ -540,13 +540,23 @@ impl<'a> Filed<'a> {
             self.pool_index.iter().map(|(key, pool)| (*pool, key)).collect();
         keys.sort_unstable_by_key(|(pool, _)| *pool);
         let keys = keys.into_iter().map(|(_, key)| key).collect();
-        Planned { templates, keys, pools: &self.pools, rows, used, wordy: &self.wordy, plans }
+        Planned {
+            strength,
+            templates,
+            keys,
+            pools: &self.pools,
+            rows,
+            used,
+            wordy: &self.wordy,
+            plans,
+        }
     }
 }
 
 /// Filed texts, ready to be written.
 #[derive(Debug)]
 pub(super) struct Planned<'a> {
+    strength: Strength,
     templates: &'a [Vec<Piece>],
     keys: Vec<&'a PoolKey>,
     pools: &'a [Values],
@@ -622,14 +632,14 @@ impl Planned<'_> {
         }
         let mut column = Vec::new();
         let places: Vec<u64> = rows.iter().map(|template| places[*template as usize]).collect();
-        put_planes(&mut column, &places);
+        put_numbers(&mut column, &places, self.strength);
         let mut columns = vec![(0, column)];
         for (n, (values, plan)) in self.pools.iter().zip(&mut self.plans).enumerate() {
             let mut column = Vec::new();
             match (values, plan) {
                 (Values::Stamps(_, chunks), _) => {
                     if let Some(values) = chunks.get(chunk).filter(|values| !values.is_empty()) {
-                        put_integers(&mut column, values);
+                        Integers::of(values).put(self.strength, &mut column);
                     }
                 }
                 (Values::Texts(_), Some(plan)) => {
