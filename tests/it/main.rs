@@ -20,6 +20,7 @@ mod syslog;
 mod api;
 mod cli;
 mod config;
+mod killed; // at random instants, by SIGKILL
 mod ready;
 mod recordings;
 mod senders;
