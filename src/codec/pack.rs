@@ -347,6 +347,9 @@ mod tests {
             let numbers: Vec<u64> = numbers.into_iter().map(|n| n >> shift).collect();
             let mut out = Vec::new();
             put_planes(&mut out, &numbers);
+            let mut behind = &out[..];
+            prop_assert_eq!(skip_planes(&mut behind), Ok(()));
+            prop_assert!(behind.is_empty());
             prop_assert_eq!(take_planes(&mut &out[..], numbers.len()), Ok(numbers));
         }
 
