@@ -380,13 +380,14 @@ mod tests {
     fn a_batch_is_one_piece_to_the_server() {
         let lines =
             |bytes: usize, many: usize| [vec![b'x'; bytes], vec![b'\n']].concat().repeat(many);
-        let mut unended = lines(99, 30_000);
+        let fit = BATCH_BYTES / 100;
+        let mut unended = lines(99, 2 * fit + 7);
         unended.pop();
         for (text, batches) in [
             (Vec::new(), 0),
             (b"one".to_vec(), 1),
-            (lines(99, 10_485), 1),
-            (lines(99, 10_486), 2),
+            (lines(99, fit), 1),
+            (lines(99, fit + 1), 2),
             (unended, 3),
             (lines(1, INGEST_BATCH_RECORDS), 1),
             (lines(1, INGEST_BATCH_RECORDS + 1), 2),
