@@ -15,12 +15,14 @@ use super::pack::{
     Damage, Read, checksum, done, pack_section, put_len, put_planes, put_signed, put_varint,
     take_frame, take_len, take_signed, take_u32, take_varint,
 };
-use super::parents::{MESSAGE, RowIds};
+use super::parents::{APP, Aligned, BOTH, HOST, MESSAGE, OWN, RowIds, SOURCE};
 use super::pool::{Plan, Pool};
+use super::predict::Parent;
 use super::rebuild::Templates;
 use super::record::put_via;
 use super::template::{self, Lines};
 use super::texts::Texts;
+use super::told::put_told;
 use super::words::Words;
 use super::work;
 use super::{ChunkMeta, Encoded, Strength};
@@ -201,42 +203,57 @@ impl Plans<'_> {
             Integers::of(&numbers).put(strength, &mut section);
             section
         };
+        let beside = RowIds::of_records(records);
+        let of = |which: u32| beside.iter().find(|parent| parent.which == which);
+        let message = self.messages.row_ids(n, MESSAGE);
+        let around = self.around.row_ids(n, OWN);
+        let both = RowIds::of_both(BOTH, &around, &message);
+        let source = of(HOST).zip(of(APP)).map(|(h, a)| RowIds::of_both(SOURCE, h, a));
         let names = &mut self.names;
-        let mut texts = |shared: Shared, present: Option<fn(&Record) -> bool>| {
+        let mut texts = |shared: Shared, present: Option<fn(&Record) -> bool>, by: &[&RowIds]| {
             let mut section = Vec::new();
+            let mut rows: Vec<u32> = (0..).take(records.len()).collect();
             if let Some(present) = present {
                 let flags: Vec<u64> = records.iter().map(|r| u64::from(present(r))).collect();
                 put_planes(&mut section, &flags);
+                rows.retain(|row| records.get(*row as usize).is_some_and(|r| present(r)));
             }
+            let by: Vec<Aligned> = by.iter().filter_map(|parent| parent.beside(&rows)).collect();
+            let by: Vec<Parent<'_>> = by.iter().filter_map(Aligned::parent).collect();
             if let Some(plan) = names.get_mut(shared as usize) {
-                plan.put_column(n, &[], &mut section);
+                plan.put_column(n, &by, &mut section);
             }
             section
         };
+        let codes = |number: fn(&Record) -> u64| {
+            let numbers: Vec<u64> = records.iter().map(|r| number(r)).collect();
+            let mut section = Vec::new();
+            put_told(&numbers, &[&message, &both], &mut section);
+            section
+        };
+        let sources: Vec<&RowIds> = source.iter().collect();
         writer.section(&integers(|r| r.id.cast_signed()));
         writer.section(&integers(|r| r.time.0));
         writer.section(&integers(|r| r.received.0));
-        writer.section(&texts(Shared::Host, None));
-        writer.section(&texts(Shared::App, None));
-        writer.section(&integers(|r| r.severity.map_or(0, |s| s as i64 + 1)));
-        writer.section(&integers(|r| r.facility.map_or(0, |f| i64::from(f.code()) + 1)));
-        writer.section(&texts(Shared::Pid, Some(|r| r.pid.is_some())));
-        writer.section(&texts(Shared::Format, Some(|r| r.format.is_some())));
-        writer.section(&texts(Shared::Via, None));
-        writer.section(&texts(Shared::Tag, Some(|r| r.tag.is_some())));
+        writer.section(&texts(Shared::Host, None, &[]));
+        writer.section(&texts(Shared::App, None, &[&message, &both]));
+        writer.section(&codes(|r| r.severity.map_or(0, |s| s as u64 + 1)));
+        writer.section(&codes(|r| r.facility.map_or(0, |f| u64::from(f.code()) + 1)));
+        writer.section(&texts(Shared::Pid, Some(|r| r.pid.is_some()), &sources));
+        writer.section(&texts(Shared::Format, Some(|r| r.format.is_some()), &[&message]));
+        writer.section(&texts(Shared::Via, None, &[&[&both], &sources[..]].concat()));
+        writer.section(&texts(Shared::Tag, Some(|r| r.tag.is_some()), &sources));
         writer.section(&integers(|r| r.defects.bits().cast_signed()));
-        let beside = RowIds::of_records(records);
         let mut beside: Vec<&RowIds> = beside.iter().collect();
-        let mut message = Vec::new();
-        self.messages.put_chunk(n, &beside, &mut message);
-        let templates = self.messages.row_ids(n, MESSAGE);
-        beside.push(&templates);
-        let mut around = Vec::new();
-        self.around.put_chunk(n, &beside, &mut around);
-        writer.section_as_is(&around);
-        writer.section_as_is(&message);
+        let mut messages = Vec::new();
+        self.messages.put_chunk(n, &beside, &mut messages);
+        beside.push(&message);
+        let mut arounds = Vec::new();
+        self.around.put_chunk(n, &beside, &mut arounds);
+        writer.section_as_is(&arounds);
+        writer.section_as_is(&messages);
         let mut section = Vec::new();
-        self.fields.put_chunk(n, &mut section);
+        self.fields.put_chunk(n, &[&message, &both], &mut section);
         writer.section(&section);
     }
 

@@ -11,12 +11,14 @@ use super::column::{Column, take_column};
 use super::derived::{fields_of, without_message};
 use super::fields::{Entry, Kind, LESS, LOOSE, Place, SharedFields, Source, WHOLE, read_text};
 use super::lines::{Cuts, Reader, View};
-use super::pack::{Damage, Read, done, take_planes};
+use super::pack::{Damage, Read, done};
+use super::parents::RowIds;
 use super::places::{Codes, Places, Walk};
 use super::probe::Probe;
 use super::record::read_fields;
 use super::set::RowSet;
 use super::texts::Texts;
+use super::told::take_told;
 use super::work;
 use crate::base::error::{Error, Result};
 use crate::base::find::Finder;
@@ -46,12 +48,17 @@ pub(super) struct ChunkFields {
 
 impl ChunkFields {
     /// Reads the columns of a chunk of so many rows.
-    pub(super) fn take(input: &mut &[u8], shared: &Arc<SharedFields>, rows: usize) -> Read<Self> {
+    pub(super) fn take(
+        input: &mut &[u8],
+        shared: &Arc<SharedFields>,
+        rows: usize,
+        parent: impl FnOnce(u32) -> Option<RowIds>,
+    ) -> Read<Self> {
         let unknown = Damage("a shape that there is not");
         let mut numbers: HashMap<u32, u32, foldhash::fast::RandomState> = HashMap::default();
         let mut shapes: Vec<(u32, usize)> = Vec::new();
         let mut kinds = Vec::with_capacity(rows);
-        for shape in take_planes(input, rows)? {
+        for shape in take_told(input, rows, parent)? {
             let shape = u32::try_from(shape).map_err(|_| unknown)?;
             let next = u32::try_from(shapes.len()).map_err(|_| unknown)?;
             let kind = *numbers.entry(shape).or_insert(next);

@@ -14,13 +14,14 @@ use super::Strength;
 use super::column::take_dictionary;
 use super::derived::{are_same, fields_of, is_same, without_message};
 use super::pack::{
-    Damage, Read, done, put_bytes, put_frame, put_len, put_planes, take_frame, take_len, take_str,
-    take_u8,
+    Damage, Read, done, put_bytes, put_frame, put_len, take_frame, take_len, take_str, take_u8,
 };
+use super::parents::RowIds;
 use super::pool::{Plan, Pool};
 use super::record::{read_value, write_fields, write_value};
 use super::template::Filed;
 use super::texts::Texts;
+use super::told::put_told;
 use super::words::Words;
 use crate::base::flatten::Flat;
 use crate::base::limits::{POOLS_MAX, SHAPE_BYTES_MAX, SHAPE_VARIANTS_MAX, SHAPES_MAX};
@@ -518,9 +519,10 @@ impl Planned<'_> {
     }
 
     /// Writes a chunk: the shapes of its rows, then the columns.
-    pub(super) fn put_chunk(&mut self, chunk: usize, out: &mut Vec<u8>) {
+    pub(super) fn put_chunk(&mut self, chunk: usize, parents: &[&RowIds], out: &mut Vec<u8>) {
         let rows = self.shapes.rows.get(chunk).map_or(&[][..], Vec::as_slice);
-        put_planes(out, &rows.iter().map(|shape| u64::from(*shape)).collect::<Vec<_>>());
+        let shapes: Vec<u64> = rows.iter().map(|shape| u64::from(*shape)).collect();
+        put_told(&shapes, parents, out);
         self.loose.put_column(chunk, &[], out);
         for plan in &mut self.plans {
             plan.put_column(chunk, &[], out);

@@ -36,6 +36,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod told;
 mod words;
 mod work;
 

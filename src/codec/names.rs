@@ -37,8 +37,10 @@ impl<T: ?Sized> Named<T> {
                 rows.push(0);
                 continue;
             }
-            let entry =
-                if let Column::Ids(ids, _) = column { ids.get(next).copied() } else { None };
+            let entry = match column {
+                Column::Ids(ids, _) | Column::Picks(ids, _) => ids.get(next).copied(),
+                _ => None,
+            };
             let known = entry.and_then(|entry| entries.get(&entry).copied());
             let number = if let Some(known) = known {
                 known

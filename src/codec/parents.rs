@@ -18,6 +18,10 @@ pub(super) const PID: u32 = 3;
 pub(super) const MESSAGE: u32 = 4;
 /// The template of the line itself.
 pub(super) const OWN: u32 = 5;
+/// Host and app together; only for names and numbers of records.
+pub(super) const SOURCE: u32 = 6;
+/// The templates of the message and of what stands around it, together; likewise.
+pub(super) const BOTH: u32 = 7;
 
 /// What each row of a chunk has of a parent, as a number.
 #[derive(Debug)]
@@ -58,6 +62,11 @@ impl RowIds {
             Self { which: SEVERITY, rows: records.iter().map(severity).collect(), texts: None },
             Self::of_texts(PID, records.iter().map(|record| record.pid.as_deref())),
         ]
+    }
+
+    /// What each row has of two parents together.
+    pub(super) fn of_both(which: u32, a: &Self, b: &Self) -> Self {
+        Self { which, rows: dense(a.rows.iter().zip(&b.rows)), texts: None }
     }
 
     /// In line with values that stand in these rows, numbered as they first appear there; `None`

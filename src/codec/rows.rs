@@ -6,14 +6,16 @@ use std::sync::{Arc, OnceLock};
 use super::ask::{self, Asked, By, Groups, Watch};
 use super::body::{Open, Part, Shared, lazily};
 use super::chunk_fields::{ChunkFields, FieldReader, FieldsView, Lines};
-use super::column::take_column;
+use super::column::take_column_beside;
 use super::integers::take_integers;
 use super::lines::{ChunkLines, Cuts, Reader, Times, View};
 use super::names::Named;
 use super::pack::{Damage, Read, done, take_planes};
-use super::parents::{APP, HOST, MESSAGE, PID, RowIds, SEVERITY};
+use super::parents::{APP, Aligned, BOTH, HOST, MESSAGE, PID, RowIds, SEVERITY, SOURCE};
+use super::predict::{Beside, ParentRows};
 use super::record::{read_facility, read_severity, rebuild_span, take_via};
 use super::set::RowSet;
+use super::told::take_told;
 use super::{ChunkMeta, Look, Name, Rows};
 use crate::base::error::{Error, Result};
 use crate::base::find::Finder;
@@ -109,8 +111,13 @@ impl ChunkRows {
                 } else {
                     vec![true; self.meta.rows]
                 };
-                let count = present.iter().filter(|p| **p).count();
-                Named::new(&take_column(input, count, dictionary)?, &present, read)
+                let rows = (0_u32..).zip(&present).filter(|(_, there)| **there);
+                let rows = rows.map(|(row, _)| row).collect();
+                let by_source = matches!(part, Part::Pid | Part::Via | Part::Tag);
+                let beside = NamesBeside { chunk: self, rows, by_source };
+                let count = beside.rows.len();
+                let column = take_column_beside(input, count, dictionary, &beside)?;
+                Named::new(&column, &present, read)
             })
         })
     }
@@ -131,9 +138,15 @@ impl ChunkRows {
     fn codes<T>(&self, part: Part, read: fn(u8) -> Read<T>) -> Result<Vec<T>> {
         self.part(part, |input| {
             let unknown = Damage("a code that there is not");
-            let codes = take_integers(input, self.meta.rows)?;
+            let parent = |which| self.templates(which);
+            let codes = take_told(input, self.meta.rows, parent)?;
             codes.into_iter().map(|code| read(u8::try_from(code).map_err(|_| unknown)?)).collect()
         })
+    }
+
+    /// The templates of the rows, which tell what is read before the lines are.
+    fn templates(&self, which: u32) -> Option<RowIds> {
+        matches!(which, MESSAGE | BOTH).then(|| self.row_ids(which).ok()).flatten()
     }
 
     fn messages(&self) -> Result<View<'_>> {
@@ -203,7 +216,10 @@ impl ChunkRows {
     fn fields_view(&self) -> Result<FieldsView<'_>> {
         let fields = lazily(&self.fields, || {
             let shared = self.body.fields()?;
-            self.part(Part::Fields, |input| ChunkFields::take(input, shared, self.meta.rows))
+            let parent = |which| self.templates(which);
+            self.part(Part::Fields, |input| {
+                ChunkFields::take(input, shared, self.meta.rows, parent)
+            })
         })?;
         Ok(FieldsView { fields, lines: self, here: &self.here })
     }
@@ -491,8 +507,33 @@ impl Times for ChunkRows {
                 Ok(RowIds { which, rows, texts: None })
             }
             MESSAGE => self.messages()?.row_ids(which),
+            SOURCE => Ok(RowIds::of_both(which, &self.row_ids(HOST)?, &self.row_ids(APP)?)),
+            BOTH => {
+                let around = Self::around(self)?.row_ids(which)?;
+                Ok(RowIds::of_both(which, &around, &self.row_ids(MESSAGE)?))
+            }
             _ => Err(Error::corrupt(&*self.here, "a column told by what there is not")),
         }
+    }
+}
+
+/// What stands beside the names that these rows of a chunk have.
+struct NamesBeside<'a> {
+    chunk: &'a ChunkRows,
+    rows: Vec<u32>,
+    /// May they be told by host and app? Not where these would ask back.
+    by_source: bool,
+}
+
+impl Beside for NamesBeside<'_> {
+    fn parent(&self, which: u32) -> Read<ParentRows> {
+        let unknown = Damage("names told by what does not read");
+        let parent = match which {
+            SOURCE if self.by_source => self.chunk.row_ids(which).ok(),
+            _ => self.chunk.templates(which),
+        };
+        let parent = parent.ok_or(unknown)?;
+        parent.beside(&self.rows).map(Aligned::into_rows).ok_or(unknown)
     }
 }
 
