@@ -26,6 +26,8 @@ mod recordings;
 mod senders;
 mod verify;
 mod ways_in;
+// What is on disk, read from the pages on its format alone.
+mod by_hand;
 // Real log files: encoded and decoded, imported and compared byte for byte.
 mod codec;
 mod corpora;
