@@ -10,6 +10,7 @@ use crate::base::value::{Field, Value};
 use crate::store::live::{Live, LiveChunk};
 
 mod answers;
+mod damaged;
 mod hostile;
 mod language;
 mod oracle;

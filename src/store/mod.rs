@@ -83,7 +83,7 @@ use crate::store::merge::{Bounds, Merger, Merging};
 use crate::store::open::Dirs;
 use crate::store::retention::{Keeper, Terms};
 use crate::store::seal::{Sealer, sources_of};
-use crate::store::sealed::{Access, Segment};
+use crate::store::sealed::{Access, Lost, Segment};
 pub use crate::store::snapshot::{InOrder, Snapshot};
 use crate::store::sources::Sources;
 
@@ -152,6 +152,8 @@ struct State {
     catalog: Catalog,
     /// Those of the catalogue, in its order.
     segments: Vec<Arc<Segment>>,
+    /// What was in segments that were set aside or found missing, since the start.
+    lost: Vec<ChunkMeta>,
     /// How often they changed.
     generation: u64,
     /// What they say of their sources together; `None` until somebody asks.
@@ -311,6 +313,8 @@ impl Store {
             let sealed = state.segments.iter().flat_map(Segment::chunks);
             let mut chunks: Vec<Arc<dyn Chunk>> = sealed.collect();
             chunks.extend(state.frozen.iter().flat_map(|part| part.pieces()));
+            let lost = state.lost.iter().cloned();
+            chunks.extend(lost.map(|meta| Arc::new(Lost(meta)) as Arc<dyn Chunk>));
             chunks.sort_by_key(|chunk| chunk.meta().first_id);
             chunks
         });
@@ -413,7 +417,8 @@ impl Store {
             refusing: if full { Some(Refusal::DiskFull) } else { stuck },
             poisoned: state.poisoned,
             quarantined: state.quarantined,
-            damaged_records: state.segments.iter().map(|s| s.damaged_records()).sum(),
+            damaged_records: state.segments.iter().map(|s| s.damaged_records()).sum::<u64>()
+                + state.lost.iter().map(|chunk| chunk.rows as u64).sum::<u64>(),
             clock_doubted: state.clock_doubted,
         }
     }
@@ -476,7 +481,8 @@ pub struct Status {
     pub poisoned: bool,
     /// Files that were set aside because they are damaged.
     pub quarantined: u64,
-    /// Records in segments that are left out because they are damaged, as far as that was met.
+    /// Records that are left out because they are damaged, or in segments that are lost, as far as
+    /// that was met since the start.
     pub damaged_records: u64,
     /// The clock has leapt ahead; until it is believed, ages count as before.
     pub clock_doubted: bool,

@@ -3,7 +3,7 @@
 //! | found | then |
 //! |---|---|
 //! | a catalogued segment | is served; opened when first asked |
-//! | a catalogued segment that is missing or has another size | leaves the catalogue; quarantine; said loudly; what the log still has of it is sealed anew |
+//! | a catalogued segment that is missing or has another size | leaves the catalogue; quarantine; said loudly; what the log still has of it is sealed anew, the rest is told to whoever asks (`Lost`) |
 //! | a segment that is not catalogued, its records in the log or another segment (left of a seal or merge that did not end, or merged) | is removed |
 //! | a segment that is not catalogued, its records nowhere else | quarantine; served where the catalogue was lost |
 //! | no catalogue that can be read | is made anew from the segments themselves, of damaged ones what reads |
@@ -22,6 +22,7 @@ use crate::base::error::{Error, Result};
 use crate::base::limits::CACHE_BYTES_MAX;
 use crate::base::machine::{Clock, Disk, TEMP_SUFFIX};
 use crate::base::record::{Record, Via};
+use crate::codec::ChunkMeta;
 use crate::codec::record::read_record;
 use crate::config::is_class_name;
 use crate::store::append::Writer;
@@ -185,7 +186,7 @@ struct Stock<'a> {
     next_log: u64,
     next_id: u64,
     /// Ids of catalogued segments that are gone; their records may still be in the log.
-    missing: Vec<(u64, u64)>,
+    missing: Vec<SegmentMeta>,
 }
 
 /// What the store starts with.
@@ -201,6 +202,8 @@ struct Found {
     day: Option<Day>,
     log_bytes: BTreeMap<u64, u64>,
     quarantined: u64,
+    /// What nothing gave back of segments that are missing.
+    lost: Vec<ChunkMeta>,
     next_log: u64,
     next_id: u64,
 }
@@ -217,6 +220,7 @@ impl Found {
             live: self.live,
             log_bytes: self.log_bytes,
             quarantined: self.quarantined,
+            lost: self.lost,
             ..State::default()
         }
     }
@@ -356,7 +360,7 @@ impl<'a> Stock<'a> {
                     let path = path.display().to_string();
                     let records = meta.records();
                     tracing::error!(path, records, first, last, "a segment {what}; it is left out");
-                    self.missing.push((first, last));
+                    self.missing.push(meta);
                     self.changed = true;
                 }
             }
@@ -511,7 +515,7 @@ impl<'a> Stock<'a> {
         let sealed_below = self.catalog.sealed_below;
         let is_open = |id: u64| {
             let mut missing = self.missing.iter();
-            id >= sealed_below || missing.any(|(first, last)| *first <= id && id <= *last)
+            id >= sealed_below || missing.any(|m| m.first_id() <= id && id <= m.last_id())
         };
         let logged = self.logs.iter().flat_map(|log| &log.records).map(|record| record.id);
         let mut fresh: Vec<u64> = logged.filter(|id| is_open(*id)).collect();
@@ -553,6 +557,18 @@ impl<'a> Stock<'a> {
         Ok(())
     }
 
+    /// What the log does not have of the segments that are missing.
+    fn lost(&self) -> Vec<ChunkMeta> {
+        let ids = || self.logs.iter().flat_map(|log| log.records.iter().map(|record| record.id));
+        let chunks = self.missing.iter().flat_map(|meta| meta.chunks.iter().cloned());
+        let left = chunks.map(|mut chunk| {
+            let found = ids().filter(|id| chunk.first_id <= *id && *id <= chunk.last_id).count();
+            chunk.rows = chunk.rows.saturating_sub(found);
+            chunk
+        });
+        left.filter(|chunk| chunk.rows > 0).collect()
+    }
+
     fn end(mut self) -> Result<Found> {
         let segments = &self.catalog.segments;
         let next_segment = |id: u64| segments.partition_point(|s| s.first_id() <= id);
@@ -581,6 +597,7 @@ impl<'a> Stock<'a> {
             log_bytes.insert(log.seq, log.len);
         }
         let live = if last_id.is_some_and(|id| id >= ends) { parts.pop() } else { None };
+        let lost = self.lost();
         self.catalog.next_id = self.catalog.next_id.max(self.next_id);
         if self.lost {
             self.catalog.sealed_below = ends;
@@ -589,6 +606,7 @@ impl<'a> Stock<'a> {
         self.catalog.sealed_below = self.catalog.sealed_below.min(first);
         Ok(Found {
             quarantined: self.disk.list(&self.dirs.quarantine)?.len() as u64,
+            lost,
             catalog: self.catalog,
             changed: self.changed,
             said: self.said,

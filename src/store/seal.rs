@@ -264,7 +264,14 @@ impl Sealer {
     fn drop_segment(&self, segment: &Segment) -> Result<()> {
         let removed = vec![segment.meta().number];
         let change = Change { kind: Kind::SetAside, added: Vec::new(), removed };
-        self.shared.commit(change, |_| (), |state| state.sources = None)?;
+        self.shared.commit(
+            change,
+            |_| (),
+            |state| {
+                state.sources = None;
+                state.lost.extend_from_slice(&segment.meta().chunks);
+            },
+        )?;
         match set_aside(&self.shared, segment.path()) {
             Ok(()) => self.shared.state().quarantined += 1,
             // There is nothing that could be set aside.

@@ -169,6 +169,28 @@ impl Segment {
     }
 }
 
+/// A chunk of a segment that was set aside or is missing: it answers for nothing, so that whoever
+/// asks is told what is not in the answer.
+pub(super) struct Lost(pub(super) ChunkMeta);
+
+impl Chunk for Lost {
+    fn meta(&self) -> &ChunkMeta {
+        &self.0
+    }
+
+    fn may_hold(&self, _: &Key) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn rows(&self) -> Result<Arc<dyn Rows>> {
+        Err(Error::corrupt("a segment that is lost", "its records cannot be read"))
+    }
+
+    fn is_damaged(&self) -> bool {
+        true
+    }
+}
+
 struct SegmentChunk {
     segment: Arc<Segment>,
     n: usize,
