@@ -99,6 +99,8 @@ struct State {
     trouble_at_read: Option<u64>,
     sites: BTreeSet<String>,
     ignored: Option<String>,
+    /// How many syncs there were before each that was ignored.
+    passed: Vec<u64>,
     crashed: bool,
 }
 
@@ -159,6 +161,11 @@ impl SimDisk {
         self.lock_state().ignored = Some(site.to_owned());
     }
 
+    /// How many syncs there were before each that [`Self::ignore`] left out, on this disk.
+    pub fn passed(&self) -> Vec<u64> {
+        self.lock_state().passed.clone()
+    }
+
     /// Did the planned crash happen?
     pub fn crashed(&self) -> bool {
         self.lock_state().crashed
@@ -177,6 +184,11 @@ impl SimDisk {
     /// Turns one bit of a file over, counted from its start; beyond its end nothing happens.
     pub fn flip(&self, path: &Path, bit: usize) {
         self.lock_state().medium.flip(path, bit);
+    }
+
+    /// Takes a directory away that nothing stands in, durably: a copy of the files alone lacks it.
+    pub fn remove_dir(&self, path: &Path) {
+        self.lock_state().medium.remove_dir(path);
     }
 
     /// Changes how much fits.
@@ -239,6 +251,7 @@ impl State {
     /// One sync: `work` is what it does to the medium. One that fails may have done it.
     fn sync(&mut self, site: String, work: impl FnOnce(&mut Medium)) -> bool {
         if self.ignored.as_ref() == Some(&site) {
+            self.passed.push(self.syncs);
             return true;
         }
         self.sites.insert(site);

@@ -80,6 +80,11 @@ impl Medium {
         self.dirs.seen.insert(path.to_owned());
     }
 
+    pub(super) fn remove_dir(&mut self, path: &Path) {
+        self.dirs.seen.remove(path);
+        self.dirs.durable.remove(path);
+    }
+
     pub(super) fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
         self.dirs.seen.iter()
     }
