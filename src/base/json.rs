@@ -33,6 +33,14 @@ pub fn read_object(text: &str, flat: &mut Flat) -> Result<(), NotAnObject> {
     if walk.at == text.len() { Ok(()) } else { Err(NotAnObject) }
 }
 
+/// The number, truth value or null that all of `text` is.
+#[must_use]
+pub fn read_scalar(text: &str) -> Option<Value> {
+    let mut walk = Walk { text, at: 0 };
+    let value = if text.starts_with('"') { None } else { walk.scalar() };
+    value.filter(|_| walk.at == text.len())
+}
+
 /// How many braces are tried: text before an object seldom has more.
 const BRACES_TRIED: usize = 4;
 

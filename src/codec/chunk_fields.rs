@@ -4,13 +4,15 @@
 //! the lines, which are read through [`Lines`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::ask::{self, Asked as Answer, Watch};
+use super::body::lazily;
 use super::column::{Column, take_column};
 use super::derived::{fields_of, without_message};
 use super::fields::{Entry, Kind, LESS, LOOSE, Place, SharedFields, Source, WHOLE, read_text};
 use super::lines::{Cuts, Reader, View};
+use super::own::OwnRows;
 use super::pack::{Damage, Read, done};
 use super::parents::RowIds;
 use super::places::{Codes, Places, Walk};
@@ -32,6 +34,8 @@ pub(super) trait Lines {
     fn around(&self) -> Result<View<'_>>;
     /// The messages.
     fn messages(&self) -> Result<View<'_>>;
+    /// The bits of what is wrong with each row.
+    fn defects(&self) -> Result<&[i64]>;
 }
 
 /// The fields of a chunk.
@@ -44,6 +48,7 @@ pub(super) struct ChunkFields {
     places: Places,
     /// By the same numbers, with the number in the segment and one (0 for loose rows).
     columns: Vec<(u32, Column)>,
+    own: OnceLock<OwnRows>,
 }
 
 impl ChunkFields {
@@ -97,7 +102,8 @@ impl ChunkFields {
         let slots = shapes.iter().map(slots).collect();
         let places = Places::new(Codes::new(&kinds, shapes.len()), slots, columns.len());
         let shapes = shapes.into_iter().map(|(shape, _)| shape).collect();
-        Ok(Self { shared: Arc::clone(shared), shapes, places, columns })
+        let own = OnceLock::new();
+        Ok(Self { shared: Arc::clone(shared), shapes, places, columns, own })
     }
 
     fn entries(&self, kind: u32) -> &[Entry] {
@@ -106,6 +112,16 @@ impl ChunkFields {
 
     fn shape_of(&self, kind: u32) -> u32 {
         self.shapes.get(kind as usize).copied().unwrap_or(LOOSE)
+    }
+
+    /// The shape of a row.
+    pub(super) fn shape_of_row(&self, row: usize) -> u32 {
+        self.places.kinds().get(row).map_or(LOOSE, |kind| self.shape_of(kind))
+    }
+
+    /// What the chunks of the segment share.
+    pub(super) fn shared(&self) -> &SharedFields {
+        &self.shared
     }
 
     /// Has each row of this kind names of its own?
@@ -132,7 +148,8 @@ impl ChunkFields {
     /// Bytes in memory, about.
     pub(super) fn weight(&self) -> usize {
         let columns: usize = self.columns.iter().map(|(_, column)| column.weight()).sum();
-        columns + self.places.weight() + self.shapes.len() * 4
+        let own = self.own.get().map_or(0, OwnRows::weight);
+        columns + self.places.weight() + self.shapes.len() * 4 + own
     }
 }
 
@@ -266,16 +283,13 @@ impl FieldsView<'_> {
         }
         found = found.and(among);
         let derived = self.fields.kinds(|kind| self.fields.is_derived(kind));
-        let derived = derived.and(among).minus(&found);
-        if !derived.is_none() {
-            let (mut reader, mut folder) = (self.reader()?, Folder::default());
-            let mut holds =
-                |text: &str| finder.is_in(if finder.folds() { folder.fold(text) } else { text });
-            let more = ask::filter(&derived, watch, |row| {
-                let fields = reader.read(row)?;
-                Ok(fields.iter().any(|field| ask::any_text(&field.value, &mut holds)))
-            })?;
-            found = found.or(&more);
+        let left = derived.and(among).minus(&found);
+        let view = self.lines.around()?;
+        let known = view.shared.question(finder);
+        let Some(question) = known.question() else { return Ok(found) };
+        if !left.is_none() {
+            let own = lazily(&self.fields.own, || OwnRows::new(self, &derived))?;
+            found = found.or(&own.find(self, finder, question, &left, watch)?);
         }
         let in_slots = self.fields.kinds(|kind| {
             let around = |e: &Entry| matches!(e.source, Source::Slot(Place::Around, _));
@@ -285,17 +299,14 @@ impl FieldsView<'_> {
         if left.is_none() {
             return Ok(found);
         }
-        let view = self.lines.around()?;
-        let is_field = |row: usize, slot: usize| {
+        let mut is_field = |row: usize, slot: usize| {
             let kind = self.fields.places.kinds().get(row).unwrap_or_default();
             let is = |e: &Entry| {
                 e.source == Source::Slot(Place::Around, u32::try_from(slot).unwrap_or(u32::MAX))
             };
             self.fields.entries(kind).iter().any(is)
         };
-        let known = view.shared.question(finder);
-        let Some(question) = known.question() else { return Ok(found) };
-        Ok(found.or(&view.find_in_slots(&question.whole, &is_field, &left, watch)?))
+        Ok(found.or(&view.find_in_slots(&question.whole, &mut is_field, &left, watch)?))
     }
 }
 
@@ -467,7 +478,8 @@ impl FieldReader<'_> {
         Ok(cell.insert(fields))
     }
 
-    fn message(&mut self, row: usize) -> Result<Vec<u8>> {
+    /// The message of a row, where some field is read from it.
+    pub(super) fn message(&mut self, row: usize) -> Result<Vec<u8>> {
         let mut text = Vec::new();
         let messages = self.messages.as_mut().ok_or_else(|| self.view.missing())?;
         messages.read(row, &[], &mut text, &mut Cuts::default())?;

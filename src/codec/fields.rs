@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::Strength;
 use super::column::take_dictionary;
 use super::derived::{are_same, fields_of, is_same, without_message};
+use super::own::Outlines;
 use super::pack::{
     Damage, Read, done, put_bytes, put_frame, put_len, take_frame, take_len, take_str, take_u8,
 };
@@ -570,6 +571,9 @@ pub(super) struct SharedFields {
     shapes: Vec<Vec<Entry>>,
     loose: Arc<Texts>,
     pools: Vec<Arc<Texts>>,
+    /// The types of the columns' values; `None` where no shape has one.
+    kinds: Vec<Option<Kind>>,
+    outlines: Outlines,
 }
 
 impl SharedFields {
@@ -595,7 +599,16 @@ impl SharedFields {
         let loose = take_dictionary(input)?;
         let count = take_len(input, POOLS_MAX)?;
         let pools: Read<Vec<Arc<Texts>>> = (0..count).map(|_| take_dictionary(input)).collect();
-        Ok(Self { names, shapes, loose, pools: pools? })
+        let pools = pools?;
+        let mut kinds = vec![None; pools.len()];
+        for entry in shapes.iter().flatten().rev() {
+            if let Source::Pool(pool) = entry.source
+                && let Some(kind) = kinds.get_mut(pool as usize)
+            {
+                *kind = Some(entry.kind);
+            }
+        }
+        Ok(Self { names, shapes, loose, pools, kinds, outlines: Outlines::default() })
     }
 }
 
@@ -608,6 +621,11 @@ impl SharedFields {
     /// The dictionary of loose fields.
     pub(super) fn loose(&self) -> &Arc<Texts> {
         &self.loose
+    }
+
+    /// What templates tell of derived fields.
+    pub(super) fn outlines(&self) -> &Outlines {
+        &self.outlines
     }
 
     /// The entries of a shape.
@@ -627,8 +645,7 @@ impl SharedFields {
 
     /// The type of a column's values; `None` where no shape has it.
     pub(super) fn kind_of(&self, pool: u32) -> Option<Kind> {
-        let mut entries = self.shapes.iter().flatten();
-        entries.find(|entry| entry.source == Source::Pool(pool)).map(|entry| entry.kind)
+        self.kinds.get(pool as usize).copied().flatten()
     }
 
     /// Bytes in memory, about.
@@ -636,7 +653,7 @@ impl SharedFields {
         let entries: usize = self.shapes.iter().map(|shape| shape.len() * size_of::<Entry>()).sum();
         let names: usize = self.names.iter().map(|name| 32 + name.len()).sum();
         let pools: usize = self.pools.iter().map(|texts| texts.weight()).sum();
-        self.loose.weight() + entries + names + pools
+        self.loose.weight() + entries + names + pools + self.outlines.weight()
     }
 }
 

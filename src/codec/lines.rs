@@ -198,12 +198,33 @@ impl<'a> View<'a> {
         Ok(RowIds { which, rows, texts: None })
     }
 
+    /// For each row the number of its template among those of the chunk.
+    pub(super) fn kinds(&self) -> Result<&'a Codes> {
+        Ok(self.places()?.kinds())
+    }
+
+    /// A template of the chunk: its number in the segment, and its pieces.
+    pub(super) fn template(&self, kind: u32) -> (u32, &'a [Piece]) {
+        let number = self.lines.used.get(kind as usize).map_or(u32::MAX, |(number, _)| *number);
+        (number, self.shared.template(number))
+    }
+
+    /// The pool of a slot of a template of the chunk.
+    pub(super) fn pool_of(&self, kind: u32, slot: u32) -> Result<Option<u32>> {
+        Ok(self.places()?.slots(kind).get(slot as usize).copied())
+    }
+
+    /// The rows that have one of these values of a pool.
+    pub(super) fn rows_with(&self, local: u32, values: &RowSet) -> Result<RowSet> {
+        Ok(self.places()?.rows_with(local, values))
+    }
+
     fn places(&self) -> Result<&'a Places> {
         self.checked(self.lines.places(self.shared))
     }
 
     /// The values of a pool, by its number in this chunk.
-    fn column(&self, local: u32) -> Result<Arc<Values>> {
+    pub(super) fn column(&self, local: u32) -> Result<Arc<Values>> {
         let known = self.lines.columns().get(local as usize).cloned().flatten();
         if let Some(known) = known {
             return Ok(known);
@@ -357,7 +378,7 @@ impl<'a> View<'a> {
     pub(super) fn find_in_slots(
         &self,
         asked: &Asked,
-        is_field: &dyn Fn(usize, usize) -> bool,
+        is_field: &mut dyn FnMut(usize, usize) -> bool,
         among: &RowSet,
         watch: &mut dyn Watch,
     ) -> Answer<RowSet> {
@@ -370,7 +391,7 @@ impl<'a> View<'a> {
             let places = self.places()?;
             let rows = places.rows_with(local, &values).and(among).minus(&found);
             let mut walk = Walk::new(places);
-            let is = |row: usize| {
+            let mut is = |row: usize| {
                 walk.go(places, row);
                 let kind = places.kinds().get(row).unwrap_or_default();
                 let mut nth = 0;
@@ -382,7 +403,6 @@ impl<'a> View<'a> {
                     values.contains(walk.place(local) + nth - 1) && is_field(row, slot)
                 })
             };
-            let mut is = is;
             found = found.or(&RowSet::from_rows(among.rows(), rows.iter().filter(|row| is(*row))));
         }
         Ok(found)

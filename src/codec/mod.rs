@@ -18,6 +18,8 @@ mod lines;
 mod merge;
 mod names;
 mod numbers;
+mod outline;
+mod own;
 mod pack;
 mod parents;
 mod places;

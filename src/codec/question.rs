@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::probe::Probe;
 use super::set::RowSet;
-use super::spans::{Way, has_sign_last, reach};
+use super::spans::{Way, has_sign, has_sign_last, reach};
 use super::template::Piece;
 use crate::base::find::Finder;
 
@@ -27,6 +27,7 @@ pub(super) struct Question {
     pub(super) whole: Asked,
     /// A value that holds the only part is a match, and the line need not be looked at.
     pub(super) exact: bool,
+    across: bool,
 }
 
 /// One part of the text.
@@ -93,7 +94,13 @@ impl Question {
             })
             .collect();
         let whole = Asked::new(Probe::within(finder.clone()));
-        Self { sure, parts, whole, exact }
+        let across = !single || finder.parts().any(has_sign);
+        Self { sure, parts, whole, exact, across }
+    }
+
+    /// May it lie across several pieces of a line?
+    pub(super) fn may_lie_across(&self) -> bool {
+        self.across
     }
 }
 

@@ -544,4 +544,7 @@ impl Lines for ChunkRows {
     fn messages(&self) -> Result<View<'_>> {
         Self::messages(self)
     }
+    fn defects(&self) -> Result<&[i64]> {
+        Ok(lazily(&self.defects, || self.integers(Part::Defects))?)
+    }
 }

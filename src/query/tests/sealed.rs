@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::oracle::{Dice, Sealed};
 use super::*;
+use crate::base::flatten::Flat;
+use crate::base::json::read_last_object;
 use crate::store::Chunk;
 
 /// A segment of several chunks, nothing of it read yet.
@@ -122,6 +124,91 @@ const FRAMES: &[&str] = &[
     "@",
     "plain words only",
 ];
+
+/// Objects, `$` for a text within quotes and `#` for a number or a word.
+const OBJECTS: &[&str] = &[
+    r#"{"level":"$","n":#,"message":"$"}"#,
+    r#"{"message":"$","http":{"status":#,"took":[#,"$"]}, "who": "$"}"#,
+    r#"{"err":[{"text":"$","n": #}],"id":"7-$/x $","id":#,"same":"ab 1.50","message":"$"}"#,
+    r#"{ "deep": {"of":{"$":"v $"}}, "none":null,"message":"$", "x":"\n$" }"#,
+];
+const TEXTS: &[&str] =
+    &["a b", "ガラス", "カ", r#"q\"x"#, r"a\nb", "{", "1.50", "null", "ｶﾞ 7", "", r"\u30ab"];
+const NUMBERS: &[&str] =
+    &["1.50", "1e5", "0.0000012", "-0.0", "-0", "12", "123456789012345678901", "true", "1E400"];
+
+/// Records whose fields are those of the object that their line or their message ends with.
+fn objects(dice: &mut Dice) -> Vec<Record> {
+    let frames: Vec<&str> = (0..=dice.roll(3)).map(|_| dice.pick(OBJECTS)).collect();
+    let fronts: Vec<&str> =
+        (0..=dice.roll(2)).map(|_| dice.pick(&["", "x{ y ", "n=7 {} ", "<1> a: "])).collect();
+    let many = 1 + dice.roll(90) as u64;
+    (1..=many)
+        .map(|n| {
+            let mut text = String::from(dice.pick(&fronts));
+            let front = text.len();
+            for c in dice.pick(&frames).chars() {
+                match (c, dice.roll(4)) {
+                    ('$', 0) => write!(text, "id{:06x}", dice.roll(1 << 24)).unwrap(),
+                    ('$', _) => text.push_str(dice.pick(TEXTS)),
+                    ('#', 0) => write!(text, "{}", dice.roll(900)).unwrap(),
+                    ('#', 1) => write!(text, "{}.{:02}", dice.roll(90), dice.roll(100)).unwrap(),
+                    ('#', _) => text.push_str(dice.pick(NUMBERS)),
+                    (c, _) => text.push(c),
+                }
+            }
+            let mut made = record(n, i64::try_from(n).unwrap() * 1_000_000, &text);
+            let read = read_last_object(&text, &mut Flat::default());
+            read.expect(&text).add_to(&mut made);
+            match dice.roll(3) {
+                0 => {}
+                1 => made.line = Line::in_text(&text, front, text.len()),
+                _ => {
+                    // As objects that are records of their own: the message is one of the values.
+                    let at = made.fields.iter().position(|field| &*field.name == "message");
+                    let message = made.fields.remove(at.expect("a message")).value.to_string();
+                    made.line = match text.find(&format!("\"{message}\"")) {
+                        Some(at) => Line::in_text(&text, at + 1, at + 1 + message.len()),
+                        None => Line::with_message(text.into_bytes(), message),
+                    };
+                }
+            }
+            made
+        })
+        .collect()
+}
+
+/// A piece of a field's value, as people see it.
+fn of_field(record: &Record, dice: &mut Dice) -> Option<String> {
+    let field = record.fields.get(dice.roll(record.fields.len().max(1)))?;
+    let value = match &field.value {
+        Value::Array(items) => items.get(dice.roll(items.len().max(1)))?.to_string(),
+        other => other.to_string(),
+    };
+    fragment(&super::record(1, 1, &value), dice)
+}
+
+#[test]
+fn values_of_objects_are_found_wherever_they_are_cut() {
+    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let rounds = std::env::var("ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
+    println!("SEED={seed} ROUNDS={rounds}");
+    let mut dice = Dice(seed);
+    for _ in 0..rounds {
+        let records = objects(&mut dice);
+        let snapshot = sealed(&records, 1 + dice.roll(records.len()));
+        for _ in 0..25 {
+            let from = dice.roll(records.len());
+            let cut = if dice.roll(2) == 0 { of_field } else { fragment };
+            let Some(text) = cut(&records[from], &mut dice) else { continue };
+            let query = parse(&text);
+            let want = records.iter().filter(|r| query.matches(r)).count() as u64;
+            let answer = count(&snapshot, &query, TimeRange::ALL, &budget()).unwrap();
+            assert_eq!(answer.value, want, "{text}");
+        }
+    }
+}
 
 fn odd_lines(dice: &mut Dice) -> Vec<Record> {
     let frames: Vec<&str> = (0..=dice.roll(3)).map(|_| dice.pick(FRAMES)).collect();
