@@ -201,7 +201,7 @@ impl Reading<'_> {
         let syslog = self.listeners(top.node, "syslog", |s, n, i| s.syslog(n, i, &zone));
         let forward = self.listeners(top.node, "forward", Self::forward);
         let auth = self.auth(top.node.get("auth"));
-        let storage = self.storage(top.node.get("storage"));
+        let storage = self.storage(top.node.get("storage"), live_bytes);
         let retention = self.retention(top.node.get("retention"));
         self.finish(&top);
         let memory_bytes = match memory {

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use crate::base::error::{Error, Result};
-use crate::base::machine::{Clock, Disk, TEMP_SUFFIX};
+use crate::base::machine::{Clock, Disk, ReadAt, TEMP_SUFFIX};
 use crate::store::catalog::Catalog;
-use crate::store::manifest::{self, Entry, Head, Kind, Manifest, Stamp};
+use crate::store::manifest::{self, Entry, Hash, Head, Kind, Manifest, Stamp};
 use crate::store::open::{Dirs, free_name};
 use crate::store::sealed::Segment;
 use crate::store::segment::{Identity, SegmentMeta};
@@ -219,6 +219,54 @@ pub(super) fn open(
     }
     holds.manifest = ledger.manifest.head();
     Ok(ledger)
+}
+
+/// The segments that retention dropped, as far as the catalogue knows the manifest: number and hash
+/// of the footer. One of those whose file is still there was held by a reader when the server ended.
+pub(super) fn dropped(disk: &dyn Disk, data: &Path, said: &Catalog) -> Result<BTreeMap<u64, Hash>> {
+    let mut gone = BTreeMap::new();
+    // By the number of what was merged: the one it is in, and its hash.
+    let mut merged: BTreeMap<u64, (u64, Hash)> = BTreeMap::new();
+    let path = manifest::path(data);
+    let place = path.display().to_string();
+    let Ok(file) = disk.open(&path) else { return Ok(gone) };
+    let known = Upto(file, said.manifest.len);
+    let Ok((start, _)) = manifest::start(&known, &place) else { return Ok(gone) };
+    manifest::walk(&known, &place, start, &mut |entry| {
+        for stamp in &entry.removed {
+            match (entry.kind, entry.added.first()) {
+                (Kind::Dropped, _) => drop(gone.insert(stamp.number, stamp.hash)),
+                (Kind::Merged, Some(into)) => {
+                    merged.insert(stamp.number, (into.number, stamp.hash));
+                }
+                _ => {}
+            }
+        }
+        for stamp in &entry.added {
+            gone.remove(&stamp.number);
+            merged.remove(&stamp.number);
+        }
+    })?;
+    // What was merged has a smaller number than what it is in.
+    for (number, (into, hash)) in merged.into_iter().rev() {
+        if gone.contains_key(&into) {
+            gone.insert(number, hash);
+        }
+    }
+    Ok(gone)
+}
+
+/// A file up to where it is known.
+struct Upto(Arc<dyn ReadAt>, u64);
+
+impl ReadAt for Upto {
+    fn len(&self) -> u64 {
+        self.1.min(self.0.len())
+    }
+
+    fn read_at(&self, at: u64, len: usize) -> Result<Vec<u8>> {
+        self.0.read_at(at, len)
+    }
 }
 
 /// What the manifest tells.

@@ -5,6 +5,7 @@
 //! | a catalogued segment | is served; opened when first asked |
 //! | a catalogued segment that is missing or has another size | leaves the catalogue; quarantine; said loudly; what the log still has of it is sealed anew, the rest is told to whoever asks (`Lost`) |
 //! | a segment that is not catalogued, its records in the log or another segment (left of a seal or merge that did not end, or merged) | is removed |
+//! | a segment that retention dropped, as the manifest says (held by a reader to the end) | is removed |
 //! | a segment that is not catalogued, its records nowhere else | quarantine; served where the catalogue was lost |
 //! | no catalogue that can be read | is made anew from the segments themselves, of damaged ones what reads |
 //! | a log file | gives the records that are in no segment; goes where it gives none |
@@ -33,6 +34,7 @@ use crate::store::cut::Day;
 use crate::store::ledger;
 use crate::store::live::{LogFile, Part};
 use crate::store::log::{self, Entries, LogWriter};
+use crate::store::manifest::Hash;
 use crate::store::merge::Bounds;
 use crate::store::sealed::{Access, Segment};
 use crate::store::segment::{Open, SegmentMeta, is_day};
@@ -373,11 +375,15 @@ impl<'a> Stock<'a> {
         if orphans.is_empty() {
             return Ok(());
         }
+        let dropped = match &self.said {
+            Some(said) => ledger::dropped(self.disk, &self.dirs.data, said)?,
+            None => BTreeMap::new(),
+        };
         let mut adopted = Vec::new();
         let logged: HashSet<u64> =
             self.logs.iter().flat_map(|log| log.records.iter().map(|r| r.id)).collect();
         for path in orphans {
-            adopted.extend(self.settle_orphan(&path, &logged)?);
+            adopted.extend(self.settle_orphan(&path, &logged, &dropped)?);
         }
         // What was merged has a higher number than what it was made of. What is damaged comes last.
         adopted.sort_by_key(|(meta, whole)| (!whole, Reverse(meta.number)));
@@ -403,6 +409,7 @@ impl<'a> Stock<'a> {
         &mut self,
         path: &Path,
         logged: &HashSet<u64>,
+        dropped: &BTreeMap<u64, Hash>,
     ) -> Result<Option<(SegmentMeta, bool)>> {
         let open = match Open::read(self.disk, path) {
             Ok(open) => open,
@@ -416,7 +423,8 @@ impl<'a> Stock<'a> {
         let meta = open.meta().clone();
         self.catalog.next_segment = self.catalog.next_segment.max(meta.number.saturating_add(1));
         let kept = open.ids().and_then(|ids| self.is_kept_elsewhere(ids, logged));
-        if matches!(kept, Ok(true)) {
+        // What retention dropped while a reader held it stays until the reader ends, or the server.
+        if matches!(kept, Ok(true)) || dropped.get(&meta.number) == Some(&meta.footer) {
             self.disk.remove(path)?;
             return Ok(None);
         }

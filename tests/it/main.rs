@@ -20,7 +20,8 @@ mod syslog;
 mod api;
 mod cli;
 mod config;
-mod killed; // at random instants, by SIGKILL
+mod killed; // at random instants, by SIGKILL: the store
+mod killed_server; // and the built program
 mod ready;
 mod recordings;
 mod senders;

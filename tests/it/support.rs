@@ -110,6 +110,19 @@ impl Server {
         (answer.status().as_u16(), serde_json::from_slice(&body).unwrap_or_default())
     }
 
+    /// Status and body of a GET; `None` where the server is gone.
+    pub(crate) fn try_get(&self, path: &str) -> Option<(u16, Vec<u8>)> {
+        let mut answer = agent().get(format!("{}{path}", self.url())).call().ok()?;
+        let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec().ok()?;
+        Some((answer.status().as_u16(), body))
+    }
+
+    /// Status of a POST; `None` where the server is gone.
+    pub(crate) fn try_post(&self, path: &str, content_type: &str, body: &[u8]) -> Option<u16> {
+        let request = agent().post(format!("{}{path}", self.url())).content_type(content_type);
+        request.send(body).ok().map(|answer| answer.status().as_u16())
+    }
+
     /// The exact count of a query.
     pub(crate) fn count(&self, q: &str) -> u64 {
         let q = urlencode(q);

@@ -1,16 +1,32 @@
 //! `[[retention]]` and `[storage]`: how long what is kept, and how much room it may take.
 
 use super::{Node, Raw, Reading, Size, read_size};
+use crate::base::limits::LIVE_BYTES_MAX;
 use crate::base::record::Severity;
 use crate::config::{DEFAULT_CLASS, Keep, OnFull, Retention, Storage, is_class_name};
 
+/// `max_size` holds so many live parts at least.
+const LIVE_PARTS_MIN: usize = 8;
+
 impl Reading<'_> {
-    pub(super) fn storage(&mut self, node: Option<&Node>) -> Storage {
+    /// `live_bytes`: what is sealed at once where the configuration says so. Less than some of
+    /// that would be dropped as soon as it is written.
+    pub(super) fn storage(&mut self, node: Option<&Node>, live_bytes: Option<usize>) -> Storage {
         let empty = Node::empty();
         let mut section = self.section(node.unwrap_or(&empty), "[storage]", 0, "storage.");
         let max = self.required(&mut section, "max_size", "\"none\"", max_size);
         let min_free = self.required(&mut section, "min_free", "\"1GiB\"", bytes);
         let on_full = self.required(&mut section, "on_full", "\"refuse\"", on_full);
+        let least = (live_bytes.unwrap_or(LIVE_BYTES_MAX) * LIVE_PARTS_MIN) as u64;
+        if let (Some(Some(max)), Some(node)) = (max, section.node.get("max_size"))
+            && max < least
+        {
+            let expected = format!(
+                "a size such as \"500GB\", at least {LIVE_PARTS_MIN} times live_size ({} MiB), or \"none\"",
+                least.div_ceil(1 << 20)
+            );
+            self.wrong(node, "storage.max_size", &expected);
+        }
         self.finish(&section);
         Storage {
             max_bytes: max.flatten(),
@@ -144,10 +160,10 @@ fn keep(node: &Node) -> Result<Keep, &'static str> {
 }
 
 fn max_size(node: &Node) -> Result<Option<u64>, &'static str> {
-    let expected = "a size such as \"500GB\", at least 256MiB, or \"none\"";
+    let expected = "a size such as \"500GB\", or \"none\"";
     match (node.as_text(), bytes(node)) {
         (Some("none"), _) => Ok(None),
-        (_, Ok(bytes)) if bytes >= 256 << 20 => Ok(Some(bytes)),
+        (_, Ok(bytes)) => Ok(Some(bytes)),
         _ => Err(expected),
     }
 }

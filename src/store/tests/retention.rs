@@ -112,6 +112,33 @@ fn each_class_goes_when_its_days_are_over() {
 }
 
 #[test]
+fn what_was_dropped_while_a_reader_held_it_goes_with_the_next_start() {
+    let kept = Kept::new(floor(0), rules(Keep::Days(2), Some(Keep::Days(5))));
+    let store = kept.open();
+    put_day(&store, 0);
+    let before = store.snapshot();
+    // Merged while it is held, and what it is in is dropped while that is held too.
+    let at = |host: &str| Record { host: host.into(), ..record_at(host, START) };
+    append(&store, vec![at("web-2")]).unwrap();
+    store.seal(true).unwrap();
+    let merged = store.snapshot();
+    kept.clock.advance(3 * DAY);
+    put_day(&store, 3);
+    until("day 0 of web", || !texts(&store).contains(&"web-1 0".to_owned()));
+    assert_eq!(before.in_order(0, u64::MAX).count(), 2);
+    assert_eq!(merged.in_order(0, u64::MAX).count(), 3);
+    assert_eq!(names(&kept.disk, "/web/").len(), 3, "merged, what it is in, day 3");
+    // The server is killed.
+    let want = texts(&store);
+    let disk = kept.disk.after(Leaves::All, Faults::default());
+    let next = Kept { disk, ..kept };
+    let store = next.open();
+    assert_eq!(texts(&store), want);
+    assert_eq!(names(&next.disk, "/web/").len(), 1);
+    assert_eq!(names(&next.disk, "/quarantine/"), [""; 0]);
+}
+
+#[test]
 fn without_a_limit_nothing_ever_goes() {
     let kept = Kept::new(floor(0), rules(Keep::Forever, None));
     let store = kept.open();
