@@ -120,6 +120,14 @@ pub const SEGMENT_CHUNKS_MAX: usize = 1 << 16;
 /// Text of a merged segment at most, bytes: dictionaries gain little beyond (engine.md 1).
 pub const MERGE_TEXT_BYTES_MAX: u64 = 128 << 20;
 
+/// Values of lines that a merge has in memory at once, some 6 bytes each; a place that has more is
+/// written in several goes, each of which reads the rows' templates again.
+pub const MERGE_VALUES_MAX: usize = 8 << 20;
+
+/// What the lines may weigh that a merge cuts anew, bytes: those that were kept whole, or whose
+/// words are values. Beyond it they stay as they are.
+pub const MERGE_RECORDS_BYTES_MAX: usize = 32 << 20;
+
 /// How long closing waits for a merge that computes, milliseconds; then its work is given up.
 pub const MERGE_CLOSE_MS: u64 = 500;
 

@@ -76,7 +76,7 @@ pub(super) enum Shared {
 }
 
 /// How many of them are dictionaries of names; they stand first.
-const NAMES: usize = Shared::Tag as usize + 1;
+pub(super) const NAMES: usize = Shared::Tag as usize + 1;
 
 /// Sections that the chunks share.
 pub(super) const SHARED: usize = Shared::Fields as usize + 1;
@@ -281,23 +281,23 @@ impl Plans<'_> {
 
 /// Sections one after the other, and what the table says of each.
 #[derive(Default)]
-struct Writer {
+pub(super) struct Writer {
     body: Vec<u8>,
     table: Vec<(usize, u32)>,
 }
 
 impl Writer {
-    fn section(&mut self, bytes: &[u8]) {
+    pub(super) fn section(&mut self, bytes: &[u8]) {
         self.section_as_is(&pack_section(bytes));
     }
 
     /// Lines, whose columns are packed on their own.
-    fn section_as_is(&mut self, bytes: &[u8]) {
+    pub(super) fn section_as_is(&mut self, bytes: &[u8]) {
         self.body.extend_from_slice(bytes);
         self.table.push((bytes.len(), checksum(bytes)));
     }
 
-    fn finish(mut self, metas: &[ChunkMeta]) -> Vec<u8> {
+    pub(super) fn finish(mut self, metas: &[ChunkMeta]) -> Vec<u8> {
         let mut table = vec![VERSION];
         put_len(&mut table, metas.len());
         for meta in metas {
@@ -389,6 +389,20 @@ impl Open {
             fields: OnceLock::new(),
             shared_bytes: AtomicUsize::new(0),
         })
+    }
+
+    /// The same, nothing read yet of what the chunks share.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            file: File { file: Arc::clone(&self.file.file), at: self.file.at },
+            metas: self.metas.clone(),
+            sections: self.sections.clone(),
+            names: Default::default(),
+            around: OnceLock::new(),
+            messages: OnceLock::new(),
+            fields: OnceLock::new(),
+            shared_bytes: AtomicUsize::new(0),
+        }
     }
 
     /// Bytes in memory now; grows as dictionaries and templates are read.

@@ -106,6 +106,22 @@ impl ChunkFields {
         Ok(Self { shared: Arc::clone(shared), shapes, places, columns, own })
     }
 
+    /// Which shape each row has, by its number in this chunk.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The shapes that the chunk has.
+    pub(super) fn shapes(&self) -> &[u32] {
+        &self.shapes
+    }
+
+    /// The columns that have values here, each with its number in the segment and one, 0 for loose
+    /// rows; in the order of the numbers.
+    pub(super) fn into_columns(self) -> Vec<(u32, Column)> {
+        self.columns
+    }
+
     fn entries(&self, kind: u32) -> &[Entry] {
         self.shared.shape(self.shape_of(kind)).unwrap_or_default()
     }

@@ -69,7 +69,7 @@ impl Kind {
 
 /// The text that is stored for a value, and compared with slots; the one that people search for,
 /// arrays apart.
-fn put_text(value: &Value, out: &mut Vec<u8>) {
+pub(super) fn put_text(value: &Value, out: &mut Vec<u8>) {
     out.clear();
     match value {
         Value::Str(text) => out.extend_from_slice(text.as_bytes()),
@@ -201,8 +201,7 @@ impl<'a> Shapes<'a> {
         if self.rows.len() <= chunk {
             self.rows.resize_with(chunk + 1, Vec::new);
         }
-        let shape = self.shape(chunk, row, record);
-        let shape = shape.or_else(|| self.whole(record)).unwrap_or(LOOSE);
+        let shape = self.decide(chunk, row, record);
         if let Some(rows) = self.rows.get_mut(chunk) {
             rows.push(shape);
         }
@@ -221,6 +220,47 @@ impl<'a> Shapes<'a> {
                 pool.push(chunk, &self.text);
             }
         }
+    }
+
+    /// The shape of a record's fields; the texts of the record are of that row.
+    pub(super) fn decide(&mut self, chunk: usize, row: usize, record: &Record) -> u32 {
+        let shape = self.shape(chunk, row, record);
+        shape.or_else(|| self.whole(record)).unwrap_or(LOOSE)
+    }
+
+    /// The shape of records whose fields stand where `entries` say, read from a body, slots as those
+    /// of these templates; `None` where it has no room.
+    pub(super) fn united<'e>(
+        &mut self,
+        places: (Option<u32>, Option<u32>),
+        entries: impl Iterator<Item = (&'e Arc<str>, Kind, Source)>,
+    ) -> Option<u32> {
+        let (mut named, mut list) = (Vec::new(), Vec::new());
+        for (name, kind, source) in entries {
+            let name = self.name(name)?;
+            let source = match source {
+                Source::Pool(_) => Source::Pool(self.pool(name, kind)?),
+                other => other,
+            };
+            named.push((name, kind));
+            list.push(Entry { name, kind, source });
+        }
+        let shape = self.intern(list)?;
+        let variants = self.known.entry((places.0, places.1, named)).or_default();
+        if !variants.contains(&shape) {
+            variants.push(shape);
+        }
+        Some(shape)
+    }
+
+    /// The entries of a shape.
+    pub(super) fn entries_of(&self, shape: u32) -> &[Entry] {
+        self.lists.get(shape as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many columns there are, loose fields apart.
+    pub(super) fn pools(&self) -> usize {
+        self.pools.len()
     }
 
     /// The shape of these fields; `None` where they have none.
@@ -433,6 +473,60 @@ impl<'a> Shapes<'a> {
         }
     }
 
+    /// Writes names and shapes.
+    pub(super) fn put_lists(&self, out: &mut Vec<u8>) {
+        let mut lists = Vec::new();
+        put_len(&mut lists, self.names.len());
+        for name in &self.names {
+            put_bytes(&mut lists, name.as_bytes());
+        }
+        put_len(&mut lists, self.lists.len());
+        for entries in &self.lists {
+            put_len(&mut lists, entries.len());
+            for entry in entries {
+                put_len(&mut lists, entry.name as usize);
+                lists.push(entry.kind as u8);
+                let (tag, n) = match entry.source {
+                    Source::Nowhere => (NOWHERE, 0),
+                    Source::Pool(pool) => (POOL, pool),
+                    Source::Slot(Place::Around, n) => (AROUND, n),
+                    Source::Slot(Place::Message, n) => (MESSAGE, n),
+                    Source::Derived(Place::Around) => (DERIVED_AROUND, 0),
+                    Source::Derived(Place::Message) => (DERIVED_MESSAGE, 0),
+                };
+                lists.push(tag);
+                put_len(&mut lists, n as usize);
+            }
+        }
+        put_frame(out, &lists);
+    }
+
+    /// Adds the words of a record's values that stand in no slot and no column of texts, nulls
+    /// apart.
+    pub(super) fn add_words(&self, record: &Record, shape: u32, words: &mut Words) {
+        for field in &record.fields {
+            if shape <= LESS || matches!(field.value, Value::Array(_)) {
+                words.add_value(&field.value);
+            }
+        }
+        for (entry, field) in self.entries_of(shape).iter().zip(&record.fields) {
+            if matches!(entry.source, Source::Derived(_)) {
+                words.add_value(&field.value);
+            }
+        }
+    }
+
+    /// The types of the columns' values.
+    pub(super) fn pool_kinds(&self) -> Vec<Kind> {
+        let mut kinds = vec![Kind::Str; self.pools.len()];
+        for ((_, kind), pool) in &self.pool_index {
+            if let Some(slot) = kinds.get_mut(*pool as usize) {
+                *slot = *kind;
+            }
+        }
+        kinds
+    }
+
     /// Calls `mark` with the template and slot of each slot around messages that is a field.
     pub(super) fn slots_around(&self, mut mark: impl FnMut(u32, usize)) {
         for ((template, ..), shapes) in &self.known {
@@ -482,7 +576,7 @@ pub(super) struct Planned<'a> {
 impl Planned<'_> {
     /// Adds the words of values that stand in columns or as bytes.
     pub(super) fn words(&self, chunk: usize, records: &[Arc<Record>], words: &mut Words) {
-        let kinds = self.pool_kinds();
+        let kinds = self.shapes.pool_kinds();
         for (plan, kind) in self.plans.iter().zip(kinds) {
             if kind != Kind::Array {
                 plan.for_each_distinct(chunk, |text| words.add(text));
@@ -491,32 +585,12 @@ impl Planned<'_> {
         let shapes = self.shapes.rows.get(chunk).into_iter().flatten();
         let mut nulls = false;
         for (record, shape) in records.iter().zip(shapes) {
-            for field in &record.fields {
-                nulls |= field.value == Value::Null;
-                if *shape <= LESS || matches!(field.value, Value::Array(_)) {
-                    words.add_value(&field.value);
-                }
-            }
-            let entries = self.shapes.lists.get(*shape as usize).map_or(&[][..], Vec::as_slice);
-            for (entry, field) in entries.iter().zip(&record.fields) {
-                if matches!(entry.source, Source::Derived(_)) {
-                    words.add_value(&field.value);
-                }
-            }
+            nulls |= record.fields.iter().any(|field| field.value == Value::Null);
+            self.shapes.add_words(record, *shape, words);
         }
         if nulls {
             words.add_value(&Value::Null);
         }
-    }
-
-    fn pool_kinds(&self) -> Vec<Kind> {
-        let mut kinds = vec![Kind::Str; self.plans.len()];
-        for ((_, kind), pool) in &self.shapes.pool_index {
-            if let Some(slot) = kinds.get_mut(*pool as usize) {
-                *slot = *kind;
-            }
-        }
-        kinds
     }
 
     /// Writes a chunk: the shapes of its rows, then the columns.
@@ -532,30 +606,7 @@ impl Planned<'_> {
 
     /// Writes what the chunks share: names, shapes, dictionaries.
     pub(super) fn put_shared(&self, out: &mut Vec<u8>) {
-        let mut lists = Vec::new();
-        put_len(&mut lists, self.shapes.names.len());
-        for name in &self.shapes.names {
-            put_bytes(&mut lists, name.as_bytes());
-        }
-        put_len(&mut lists, self.shapes.lists.len());
-        for entries in &self.shapes.lists {
-            put_len(&mut lists, entries.len());
-            for entry in entries {
-                put_len(&mut lists, entry.name as usize);
-                lists.push(entry.kind as u8);
-                let (tag, n) = match entry.source {
-                    Source::Nowhere => (NOWHERE, 0),
-                    Source::Pool(pool) => (POOL, pool),
-                    Source::Slot(Place::Around, n) => (AROUND, n),
-                    Source::Slot(Place::Message, n) => (MESSAGE, n),
-                    Source::Derived(Place::Around) => (DERIVED_AROUND, 0),
-                    Source::Derived(Place::Message) => (DERIVED_MESSAGE, 0),
-                };
-                lists.push(tag);
-                put_len(&mut lists, n as usize);
-            }
-        }
-        put_frame(out, &lists);
+        self.shapes.put_lists(out);
         self.loose.put_dictionary(out);
         put_len(out, self.plans.len());
         for plan in &self.plans {

@@ -67,7 +67,7 @@ impl Values {
 
 impl ChunkLines {
     /// A pool's column as it is stored, by its number in this chunk.
-    fn stored(&self, local: u32) -> &[u8] {
+    pub(super) fn stored(&self, local: u32) -> &[u8] {
         // The first is that of the templates, the others are those of the pools.
         self.directory.nth(local as usize + 1)
     }
@@ -103,8 +103,18 @@ impl ChunkLines {
         Ok(Self { directory, rows, used, pools, places, columns, decoded_bytes })
     }
 
+    /// The templates that the chunk has, rising, and how many rows each.
+    pub(super) fn used(&self) -> &[(u32, u32)] {
+        &self.used
+    }
+
+    /// The pools that have values here, rising, and how many each.
+    pub(super) fn pools(&self) -> &[(u32, usize)] {
+        &self.pools
+    }
+
     /// Which template each row has, and so where its values stand.
-    fn places(&self, shared: &Templates) -> Read<&Places> {
+    pub(super) fn places(&self, shared: &Templates) -> Read<&Places> {
         lazily(&self.places, || {
             let unknown = Damage("a template that there is not");
             let mut column = self.directory.column(0);
@@ -219,7 +229,8 @@ impl<'a> View<'a> {
         Ok(self.places()?.rows_with(local, values))
     }
 
-    fn places(&self) -> Result<&'a Places> {
+    /// Which template each row has, by its number in this chunk.
+    pub(super) fn places(&self) -> Result<&'a Places> {
         self.checked(self.lines.places(self.shared))
     }
 
@@ -406,6 +417,12 @@ impl<'a> View<'a> {
             found = found.or(&RowSet::from_rows(among.rows(), rows.iter().filter(|row| is(*row))));
         }
         Ok(found)
+    }
+
+    /// The number in this chunk of a pool that has values here.
+    pub(super) fn local(&self, pool: u32) -> Option<u32> {
+        let at = self.lines.pools.binary_search_by_key(&pool, |(pool, _)| *pool);
+        at.ok().and_then(|at| u32::try_from(at).ok())
     }
 
     /// Puts rows together.

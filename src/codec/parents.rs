@@ -24,7 +24,7 @@ pub(super) const SOURCE: u32 = 6;
 pub(super) const BOTH: u32 = 7;
 
 /// What each row of a chunk has of a parent, as a number.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RowIds {
     pub(super) which: u32,
     pub(super) rows: Vec<u32>,

@@ -101,7 +101,7 @@ impl Codes {
 }
 
 /// The kinds of a chunk's rows, and what each takes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Places {
     kinds: Codes,
     /// For each kind the pools that it takes values of, in their order; a pool by its number here.

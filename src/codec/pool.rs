@@ -60,6 +60,36 @@ impl Pool {
         }
     }
 
+    /// The entry of a text in the dictionary, a new one where it has none; `None` where there is no
+    /// dictionary any more. A merge asks once for each entry of its inputs' dictionaries.
+    pub(super) fn entry(&mut self, text: &[u8]) -> Option<u32> {
+        (!self.plain).then(|| self.index.entry(&mut self.texts, text))
+    }
+
+    /// Adds a value by its entry, of a pool that has a dictionary still.
+    pub(super) fn push_entry(&mut self, chunk: usize, entry: u32) {
+        if self.cuts.last().is_none_or(|(last, _)| *last < chunk) {
+            self.cuts.push((chunk, self.len()));
+        }
+        self.ids.push(entry);
+        let looks = self.ids.len().is_multiple_of(DICTIONARY_SAMPLE);
+        if looks && self.is_mostly_new() || self.texts.len() > DICTIONARY_ENTRIES_MAX {
+            self.give_up();
+        }
+    }
+
+    /// Was the dictionary given up? Each chunk is written as it would be alone, then.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Lets go of the values of a pool that has no dictionary: they are written.
+    pub(super) fn clear_plain(&mut self) {
+        if self.plain {
+            (self.texts, self.cuts) = (Texts::default(), Vec::new());
+        }
+    }
+
     fn is_mostly_new(&self) -> bool {
         self.texts.len() * 100 > self.ids.len() * DICTIONARY_NEW_PERCENT_MAX
     }
@@ -150,6 +180,11 @@ impl<'a> Plan<'a> {
             Facts::of(&pool.texts.values(0, pool.texts.len()))
         };
         Self { pool, strength, facts, kept, used: false }
+    }
+
+    /// The chunks that have values here, as far as they are not written yet.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = usize> {
+        self.pool.cuts.iter().map(|(chunk, _)| *chunk)
     }
 
     /// The different values of a chunk where there is a dictionary, all of them where not.

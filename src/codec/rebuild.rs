@@ -29,6 +29,8 @@ pub(super) struct Templates {
     /// in templates is counted without any column.
     used: Vec<Vec<(u32, u32)>>,
     pools: Vec<PoolShape>,
+    /// The key behind which the values of a pool stand, where they do.
+    names: Vec<Option<Box<[u8]>>>,
     questions: Questions,
     folded_bytes: AtomicUsize,
 }
@@ -78,14 +80,21 @@ impl Templates {
             (0..chunks).map(|_| take_used(&mut rest, templates.len())).collect();
         done(rest)?;
         let pools: Read<Vec<PoolShape>> = keys
-            .into_iter()
+            .iter()
             .map(|key| match key {
-                Key::Stamp(format) => Ok(PoolShape::Stamps(format)),
-                Key::Texts => take_dictionary(input).map(PoolShape::Texts),
+                Key::Stamp(format) => Ok(PoolShape::Stamps(*format)),
+                Key::Texts(_) => take_dictionary(input).map(PoolShape::Texts),
             })
             .collect();
+        let name = |key| if let Key::Texts(name) = key { name } else { None };
+        let names = keys.into_iter().map(name).collect();
         let (questions, folded_bytes) = (Questions::default(), AtomicUsize::new(0));
-        Ok(Self { lines: templates, used: used?, pools: pools?, questions, folded_bytes })
+        Ok(Self { lines: templates, used: used?, pools: pools?, names, questions, folded_bytes })
+    }
+
+    /// The key behind which all values of a pool stand, where they do.
+    pub(super) fn name(&self, pool: u32) -> Option<&[u8]> {
+        self.names.get(pool as usize)?.as_deref()
     }
 
     /// The templates that a chunk has, rising, and how many rows each.
@@ -136,17 +145,15 @@ impl Templates {
 
 /// What a pool gathers, as far as reading it needs to know.
 enum Key {
-    Texts,
+    /// Texts, all of them behind this key where there is one.
+    Texts(Option<Box<[u8]>>),
     Stamp(Format),
 }
 
 fn take_key(input: &mut &[u8]) -> Read<Key> {
     Ok(match take_u8(input)? {
-        POOL_WHOLE | POOL_RARE | POOL_SLOT => Key::Texts,
-        POOL_KEY => {
-            take_bytes(input)?;
-            Key::Texts
-        }
+        POOL_WHOLE | POOL_RARE | POOL_SLOT => Key::Texts(None),
+        POOL_KEY => Key::Texts(Some(take_bytes(input)?.into())),
         POOL_STAMP => Key::Stamp(take_format(input)?),
         _ => return Err(Damage("a pool of an unknown kind")),
     })

@@ -92,7 +92,7 @@ impl ChunkRows {
         self.body.part(self.chunk, part, take)
     }
 
-    fn integers(&self, part: Part) -> Result<Vec<i64>> {
+    pub(super) fn integers(&self, part: Part) -> Result<Vec<i64>> {
         self.part(part, |input| take_integers(input, self.meta.rows))
     }
 
@@ -122,15 +122,15 @@ impl ChunkRows {
         })
     }
 
-    fn hosts(&self) -> Result<&Named<str>> {
+    pub(super) fn hosts(&self) -> Result<&Named<str>> {
         self.names(&self.host, (Part::Host, Shared::Host), false, take_name)
     }
 
-    fn apps(&self) -> Result<&Named<str>> {
+    pub(super) fn apps(&self) -> Result<&Named<str>> {
         self.names(&self.app, (Part::App, Shared::App), false, take_name)
     }
 
-    fn severities(&self) -> Result<&Vec<Option<Severity>>> {
+    pub(super) fn severities(&self) -> Result<&Vec<Option<Severity>>> {
         lazily(&self.severity, || self.codes(Part::Severity, read_severity))
     }
 
@@ -149,7 +149,7 @@ impl ChunkRows {
         matches!(which, MESSAGE | BOTH).then(|| self.row_ids(which).ok()).flatten()
     }
 
-    fn messages(&self) -> Result<View<'_>> {
+    pub(super) fn messages(&self) -> Result<View<'_>> {
         let shared = self.body.messages()?;
         let lines = lazily(&self.messages, || {
             let take =
@@ -159,7 +159,7 @@ impl ChunkRows {
         Ok(View { lines, shared, times: self, here: &self.here })
     }
 
-    fn around(&self) -> Result<View<'_>> {
+    pub(super) fn around(&self) -> Result<View<'_>> {
         let shared = self.body.around()?;
         let lines = lazily(&self.around, || {
             let take =
@@ -213,7 +213,7 @@ impl ChunkRows {
         rebuild_span(&raw, start, start + message.len()).map_err(|d| d.at(&self.here))
     }
 
-    fn fields_view(&self) -> Result<FieldsView<'_>> {
+    pub(super) fn fields_view(&self) -> Result<FieldsView<'_>> {
         let fields = lazily(&self.fields, || {
             let shared = self.body.fields()?;
             let parent = |which| self.templates(which);
@@ -224,23 +224,23 @@ impl ChunkRows {
         Ok(FieldsView { fields, lines: self, here: &self.here })
     }
 
-    fn vias(&self) -> Result<&Named<Via>> {
+    pub(super) fn vias(&self) -> Result<&Named<Via>> {
         self.names(&self.via, (Part::Via, Shared::Via), false, read_via)
     }
 
-    fn pids(&self) -> Result<&Named<str>> {
+    pub(super) fn pids(&self) -> Result<&Named<str>> {
         self.names(&self.pid, (Part::Pid, Shared::Pid), true, take_name)
     }
 
-    fn formats(&self) -> Result<&Named<str>> {
+    pub(super) fn formats(&self) -> Result<&Named<str>> {
         self.names(&self.format, (Part::Format, Shared::Format), true, take_name)
     }
 
-    fn tags(&self) -> Result<&Named<str>> {
+    pub(super) fn tags(&self) -> Result<&Named<str>> {
         self.names(&self.tag, (Part::Tag, Shared::Tag), true, take_name)
     }
 
-    fn facilities(&self) -> Result<&Vec<Option<Facility>>> {
+    pub(super) fn facilities(&self) -> Result<&Vec<Option<Facility>>> {
         lazily(&self.facility, || self.codes(Part::Facility, read_facility))
     }
 

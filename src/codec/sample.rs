@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use crate::base::flatten::Flat;
 use crate::base::record::{Defects, Facility, Line, Record, Severity, Via};
 use crate::base::time::Timestamp;
 use crate::base::value::{Field, Value};
@@ -223,16 +224,103 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
     })
 }
 
+/// A value in an object's text: escapes, numbers that are printed otherwise, arrays, containers.
+fn any_json() -> impl Strategy<Value = String> {
+    let some = &[
+        "12345678.10",
+        "1e9",
+        "1E+9",
+        "0.123456780",
+        "123456789012345678901",
+        "-0",
+        "true",
+        "null",
+        "\"\"",
+        "\"a\\n5c7deadbeef\"",
+        "\"\\u00e9t\\u00c9 \\\"q\\\"\"",
+        "\"C:\\\\temp1234567\"",
+        "[\"u1\",1.50,null]",
+        "[1e+9,\"x\\ty\"]",
+        "[]",
+        "[{\"a\":[1]}]",
+        "{\"k\":{\"l\":1.0}}",
+        "\"two words\"",
+    ];
+    prop_oneof![
+        2 => prop::sample::select(&some[..]).prop_map(str::to_owned),
+        1 => (0_u32..40).prop_map(|n| n.to_string()),
+        1 => "[a-e]{3}".prop_map(|word| format!("\"{word}\"")),
+        1 => "[0-9a-f]{12}".prop_map(|id| format!("\"{id}\"")),
+    ]
+}
+
+/// A record whose fields are those of the object that its line ends with.
+fn any_of_object() -> impl Strategy<Value = Record> {
+    let head = prop::sample::select(&["", "a b ", "it's 5\" ", "x\\", "5 { "][..]);
+    let some: &'static [&'static [&'static str]] = &[&["a", "b"], &["message", "n", "m"], &["a"]];
+    let keys = prop::sample::select(some);
+    let values = prop::collection::vec(any_json(), 3);
+    (any_record(), head, keys, values, 0_u8..3).prop_map(|(like, head, keys, values, how)| {
+        let members = keys.iter().zip(&values).map(|(key, value)| format!("\"{key}\":{value}"));
+        let raw = format!("{head}{{{}}}", members.collect::<Vec<_>>().join(","));
+        let fields = super::derived::fields_of(raw.as_bytes(), &mut Flat::default());
+        let line = match how {
+            0 => Line::text(&raw),
+            1 => Line::with_message(
+                raw.as_bytes(),
+                fields.first().map_or_else(String::new, |f| f.value.to_string()),
+            ),
+            _ => Line::spanning(raw.as_bytes(), head.len(), raw.len()),
+        };
+        Record { line, fields, ..like }
+    })
+}
+
+/// Chunks of records most of which are of a few templates, with rising ids.
+pub(super) fn alike_chunks() -> impl Strategy<Value = Vec<Vec<Arc<Record>>>> {
+    let texts = (
+        prop::sample::select(&["took % ms", "user % of @ in", "@ @ #", "k=% @", "@ % @: ~"][..]),
+        "[a-c]{1,2}",
+        0_u32..30,
+        odd(),
+    );
+    let texts = texts.prop_map(|(skeleton, word, n, odd)| {
+        let text = skeleton.replace('@', &word).replace('%', &n.to_string());
+        text.replace('#', "2026-03-01 09:00:00,123456789").replace('~', &odd)
+    });
+    let lines = (texts, 0_u8..4, any_record()).prop_map(|(text, how, like)| {
+        let line = match how {
+            0 => Line::text(&text),
+            1 => Line::with_message(text.as_bytes(), text.replace(' ', "-")),
+            _ => {
+                let raw = format!("<13>Mar  1 09:00:00 h app[7]: {text}");
+                let at = raw.len() - text.len();
+                Line::spanning(raw.as_bytes(), at, raw.len())
+            }
+        };
+        let mut fields = vec![Field {
+            name: "w".into(),
+            value: Value::str(text.rsplit(' ').next().unwrap_or_default()),
+        }];
+        fields.extend(like.fields.iter().take(1).filter(|f| &*f.name != "w").cloned());
+        Record { line, fields, ..like }
+    });
+    let record = prop_oneof![6 => lines, 3 => any_of_object(), 1 => any_record()];
+    prop::collection::vec(prop::collection::vec(record, 1..80), 1..3).prop_map(numbered)
+}
+
 /// Chunks of such records with rising ids.
 pub(super) fn any_chunks() -> impl Strategy<Value = Vec<Vec<Arc<Record>>>> {
-    prop::collection::vec(prop::collection::vec(any_record(), 1..40), 1..4).prop_map(|chunks| {
-        let mut id = 0;
-        let number = |mut record: Record| {
-            id += 1 + record.id % 3;
-            record.id = id;
-            Arc::new(record)
-        };
-        let mut number = number;
-        chunks.into_iter().map(|chunk| chunk.into_iter().map(&mut number).collect()).collect()
-    })
+    prop::collection::vec(prop::collection::vec(any_record(), 1..40), 1..4).prop_map(numbered)
+}
+
+/// The same with rising ids.
+fn numbered(chunks: Vec<Vec<Record>>) -> Vec<Vec<Arc<Record>>> {
+    let mut id = 0;
+    let mut number = |mut record: Record| {
+        id += 1 + record.id % 3;
+        record.id = id;
+        Arc::new(record)
+    };
+    chunks.into_iter().map(|chunk| chunk.into_iter().map(&mut number).collect()).collect()
 }

@@ -68,6 +68,8 @@ struct Draft {
     key: Box<[u8]>,
     slots: Vec<Kind>,
     rows: usize,
+    /// Has it rows whose texts are not at hand, so that it is kept however rare it is?
+    fixed: bool,
 }
 
 impl Draft {
@@ -81,7 +83,7 @@ impl Draft {
 
 /// What a slot is, on its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+pub(super) enum Kind {
     Plain,
     Keyed(Box<[u8]>),
     Stamp(Format),
@@ -91,7 +93,7 @@ enum Kind {
 
 /// A text, and what was found out about it.
 #[derive(Debug)]
-struct Row<'a> {
+pub(super) struct Row<'a> {
     text: &'a [u8],
     hole: Option<(usize, usize)>,
     /// The draft at first, the template once they are counted.
@@ -217,9 +219,7 @@ impl<'a> Lines<'a> {
 
     /// A new draft of the key at hand; `None` where there are too many.
     fn draft(&mut self, text: &[u8]) -> Option<u32> {
-        let full = self.drafts.len() >= TEMPLATES_MAX
-            || self.key_bytes + self.key.len() > TEMPLATE_BYTES_MAX;
-        if full {
+        if self.is_full(self.key.len()) {
             return None;
         }
         let kind = |cut: &Cut| match cut.slot {
@@ -232,12 +232,48 @@ impl<'a> Lines<'a> {
         self.key_bytes += self.key.len();
         let key: Box<[u8]> = self.key.as_slice().into();
         self.index.insert(key.clone(), draft);
-        self.drafts.push(Draft { key, slots, rows: 1 });
+        self.drafts.push(Draft { key, slots, rows: 1, fixed: false });
+        Some(draft)
+    }
+
+    /// Is there no room for a draft with a key of so many bytes?
+    fn is_full(&self, key: usize) -> bool {
+        self.drafts.len() >= TEMPLATES_MAX || self.key_bytes + key > TEMPLATE_BYTES_MAX
+    }
+
+    /// Adds rows of a template whose texts stand in columns already; the number of its draft, `None`
+    /// where there are too many.
+    pub(super) fn known(&mut self, key: &[u8], slots: &[Kind], rows: usize) -> Option<u32> {
+        let known = self.index.get(key).copied();
+        let draft = match known {
+            Some(draft) => draft,
+            None if self.is_full(key.len()) => return None,
+            None => {
+                let draft = u32::try_from(self.drafts.len()).ok()?;
+                self.key_bytes += key.len();
+                self.index.insert(key.into(), draft);
+                let (key, slots) = (key.into(), slots.to_vec());
+                self.drafts.push(Draft { key, slots, rows: 0, fixed: true });
+                draft
+            }
+        };
+        let known = self.drafts.get_mut(draft as usize)?;
+        known.fixed = true;
+        known.rows += rows;
         Some(draft)
     }
 
     /// Counts the templates and files all slots into pools.
     pub(super) fn file(self) -> Filed<'a> {
+        self.settle(Filed::fill).0
+    }
+
+    /// Counts the templates, and hands on each row with its chunk, told by the template that it has
+    /// in the end; and what became of each draft.
+    pub(super) fn settle(
+        self,
+        mut fill: impl FnMut(&mut Filed<'a>, usize, &Row<'a>),
+    ) -> (Filed<'a>, Vec<Settled>) {
         let mut filed = Filed::default();
         let whole = filed.pool(PoolKey::Whole);
         filed.pool(PoolKey::Rare);
@@ -251,7 +287,8 @@ impl<'a> Lines<'a> {
             }
         }
         let (drafts, changes) = unite(&self.drafts);
-        let kept = |draft: &&Draft| draft.rows >= TEMPLATE_ROWS_MIN || draft.is_keyed();
+        let kept =
+            |draft: &&Draft| draft.rows >= TEMPLATE_ROWS_MIN || draft.is_keyed() || draft.fixed;
         let numbers: Vec<Option<u32>> = drafts
             .iter()
             .map(|draft| Some(draft).filter(kept).map(|draft| filed.template(draft)))
@@ -269,12 +306,29 @@ impl<'a> Lines<'a> {
                 } else {
                     WHOLE
                 });
-                filed.fill(chunk, row);
+                fill(&mut filed, chunk, row);
             }
             filed.chunks.push(rows);
         }
-        filed
+        let drafts = self.drafts.into_iter().zip(changes);
+        let settled = drafts.map(|(draft, (united, change))| Settled {
+            key: draft.key,
+            template: numbers.get(united as usize).copied().flatten(),
+            change,
+        });
+        let settled = settled.collect();
+        (filed, settled)
     }
+}
+
+/// What became of a draft.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) key: Box<[u8]>,
+    /// The template that it is filed as; `None` where its rows are kept whole.
+    pub(super) template: Option<u32>,
+    /// How its slots were changed for that.
+    pub(super) change: Option<Change>,
 }
 
 /// Drafts with those that are filed alike as one, and for each of the old its number among them
@@ -282,7 +336,11 @@ impl<'a> Lines<'a> {
 fn unite(drafts: &[Draft]) -> (Vec<Draft>, Vec<(u32, Option<Change>)>) {
     let found: Vec<Found<'_>> = drafts
         .iter()
-        .map(|draft| Found { key: &draft.key, rows: draft.rows, kept: draft.is_keyed() })
+        .map(|draft| Found {
+            key: &draft.key,
+            rows: draft.rows,
+            kept: draft.is_keyed() || draft.fixed,
+        })
         .collect();
     let mut united: Vec<Draft> = Vec::new();
     let mut index: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState> = HashMap::default();
@@ -301,9 +359,10 @@ fn unite(drafts: &[Draft]) -> (Vec<Draft>, Vec<(u32, Option<Change>)>) {
                 Some(change) => change.sources.iter().map(kind).collect(),
                 None => draft.slots.clone(),
             };
-            united.push(Draft { key: key.clone(), slots, rows: 0 });
+            united.push(Draft { key: key.clone(), slots, rows: 0, fixed: false });
         }
         united[number as usize].rows += draft.rows;
+        united[number as usize].fixed |= draft.fixed;
         changes.push((number, change));
     }
     (united, changes)
@@ -523,6 +582,24 @@ impl<'a> Filed<'a> {
         (template > AROUND).then_some(template)
     }
 
+    /// The pieces of all templates.
+    pub(super) fn templates(&self) -> &[Vec<Piece>] {
+        &self.templates
+    }
+
+    /// The template of a row, one of the two that are always there too.
+    pub(super) fn number_of(&self, chunk: usize, row: usize) -> Option<u32> {
+        self.chunks.get(chunk)?.get(row).map(|row| row.template)
+    }
+
+    /// What each pool gathers.
+    pub(super) fn pool_keys(&self) -> Vec<&PoolKey> {
+        let mut keys: Vec<(u32, &PoolKey)> =
+            self.pool_index.iter().map(|(key, pool)| (*pool, key)).collect();
+        keys.sort_unstable_by_key(|(pool, _)| *pool);
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
     /// Looks for what the values of each pool have in common.
     pub(super) fn plan(&self, strength: Strength) -> Planned<'_> {
         let pools = self.pools.iter();
@@ -536,14 +613,10 @@ impl<'a> Filed<'a> {
         let rows = |rows: &Vec<Row<'_>>| rows.iter().map(|row| row.template).collect();
         let rows: Vec<Vec<u32>> = self.chunks.iter().map(rows).collect();
         let used = rows.iter().map(|rows| count_used(rows)).collect();
-        let mut keys: Vec<(u32, &PoolKey)> =
-            self.pool_index.iter().map(|(key, pool)| (*pool, key)).collect();
-        keys.sort_unstable_by_key(|(pool, _)| *pool);
-        let keys = keys.into_iter().map(|(_, key)| key).collect();
         Planned {
             strength,
             templates,
-            keys,
+            keys: self.pool_keys(),
             pools: &self.pools,
             rows,
             used,
@@ -643,15 +716,8 @@ impl Planned<'_> {
                     }
                 }
                 (Values::Texts(_), Some(plan)) => {
-                    let rows = &rows_of[n];
-                    let tries = parents.iter().copied().chain([&own]);
-                    let beside: Vec<Aligned> = tries
-                        .filter(|_| rows.len() >= TOLD_ROWS_MIN)
-                        .filter_map(|parent| parent.beside(rows))
-                        .collect();
-                    let beside: Vec<Parent<'_>> =
-                        beside.iter().filter_map(Aligned::parent).collect();
-                    plan.put_column(chunk, &beside, &mut column);
+                    let parents = parents.iter().copied().chain([&own]);
+                    put_texts(plan, chunk, parents, &rows_of[n], &mut column);
                 }
                 (Values::Texts(_), None) => {}
             }
@@ -664,53 +730,79 @@ impl Planned<'_> {
 
     /// Writes what the chunks share, after all of them: the templates and the dictionaries.
     pub(super) fn put_shared(&self, out: &mut Vec<u8>) {
-        put_len(out, self.keys.len());
-        for key in &self.keys {
-            key.put(out);
-        }
-        put_len(out, self.templates.len());
-        let mut pieces = Vec::new();
-        for template in self.templates {
-            put_len(&mut pieces, template.len());
-            for piece in template {
-                match piece {
-                    Piece::Static(text) => {
-                        pieces.push(STATIC);
-                        put_bytes(&mut pieces, text);
-                    }
-                    Piece::Slot(pool) => {
-                        pieces.push(PLAIN);
-                        put_varint(&mut pieces, u64::from(*pool));
-                    }
-                    Piece::Keyed(pool, name) => {
-                        pieces.push(KEYED);
-                        put_varint(&mut pieces, u64::from(*pool));
-                        put_bytes(&mut pieces, name);
-                    }
-                    Piece::Hole => pieces.push(HOLE),
-                }
-            }
-        }
-        put_frame(out, &pieces);
-        let mut counts = Vec::new();
-        for used in &self.used {
-            put_len(&mut counts, used.len());
-            let mut next = 0;
-            for (template, rows) in used {
-                put_varint(&mut counts, u64::from(template - next));
-                put_varint(&mut counts, u64::from(*rows));
-                next = template + 1;
-            }
-        }
-        put_frame(out, &counts);
+        put_templates(&self.keys, self.templates, &self.used, out);
         for plan in self.plans.iter().flatten() {
             plan.put_dictionary(out);
         }
     }
 }
 
+/// Writes a chunk's column of a pool of texts, whose values stand in these rows.
+pub(super) fn put_texts<'p>(
+    plan: &mut Plan<'_>,
+    chunk: usize,
+    parents: impl Iterator<Item = &'p RowIds>,
+    rows: &[u32],
+    out: &mut Vec<u8>,
+) {
+    let beside: Vec<Aligned> = parents
+        .filter(|_| rows.len() >= TOLD_ROWS_MIN)
+        .filter_map(|parent| parent.beside(rows))
+        .collect();
+    let beside: Vec<Parent<'_>> = beside.iter().filter_map(Aligned::parent).collect();
+    plan.put_column(chunk, &beside, out);
+}
+
+/// Writes what the chunks share but for the dictionaries.
+pub(super) fn put_templates(
+    keys: &[&PoolKey],
+    templates: &[Vec<Piece>],
+    used: &[Vec<(u32, u32)>],
+    out: &mut Vec<u8>,
+) {
+    put_len(out, keys.len());
+    for key in keys {
+        key.put(out);
+    }
+    put_len(out, templates.len());
+    let mut pieces = Vec::new();
+    for template in templates {
+        put_len(&mut pieces, template.len());
+        for piece in template {
+            match piece {
+                Piece::Static(text) => {
+                    pieces.push(STATIC);
+                    put_bytes(&mut pieces, text);
+                }
+                Piece::Slot(pool) => {
+                    pieces.push(PLAIN);
+                    put_varint(&mut pieces, u64::from(*pool));
+                }
+                Piece::Keyed(pool, name) => {
+                    pieces.push(KEYED);
+                    put_varint(&mut pieces, u64::from(*pool));
+                    put_bytes(&mut pieces, name);
+                }
+                Piece::Hole => pieces.push(HOLE),
+            }
+        }
+    }
+    put_frame(out, &pieces);
+    let mut counts = Vec::new();
+    for used in used {
+        put_len(&mut counts, used.len());
+        let mut next = 0;
+        for (template, rows) in used {
+            put_varint(&mut counts, u64::from(template - next));
+            put_varint(&mut counts, u64::from(*rows));
+            next = template + 1;
+        }
+    }
+    put_frame(out, &counts);
+}
+
 /// The different numbers, rising, and how often each comes.
-fn count_used(rows: &[u32]) -> Vec<(u32, u32)> {
+pub(super) fn count_used(rows: &[u32]) -> Vec<(u32, u32)> {
     let most = rows.iter().copied().max().map_or(0, |most| most as usize + 1);
     let mut counts = vec![0_u32; most];
     for row in rows {

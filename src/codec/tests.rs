@@ -6,7 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::ask::{Asked, Watch};
-use super::sample::any_chunks;
+use super::merge::{Bounds, merge_within};
+use super::sample::{alike_chunks, any_chunks};
 use super::{Body, Encoded, Look, RowSet, encode, encode_whole, merge};
 use crate::base::error::{Error, Result};
 use crate::base::find::Finder;
@@ -110,15 +111,21 @@ proptest! {
     }
 }
 
-fn open(body: Vec<u8>) -> Body {
+fn open(body: Vec<u8>) -> (Body, u64) {
     let len = body.len() as u64;
-    Body::open(Arc::new(Memory(body)), 0, len).unwrap()
+    (Body::open(Arc::new(Memory(body)), 0, len).unwrap(), len)
 }
 
 /// What a merge of these gives is what encoding them one behind the other gives.
 fn check_merge(parts: &[&Chunks]) {
-    let bodies: Vec<Body> = parts.iter().map(|part| open(encode_all(part).body)).collect();
-    let encoded = merge(&bodies, &mut || true).unwrap().unwrap();
+    let bodies: Vec<(Body, u64)> = parts.iter().map(|part| open(encode_all(part).body)).collect();
+    let tight = Bounds { records: 0, values: 30 };
+    for bounds in [Bounds::default(), tight] {
+        check_merged(parts, &merge_within(&bodies, bounds, &mut || true).unwrap().unwrap());
+    }
+}
+
+fn check_merged(parts: &[&Chunks], encoded: &Encoded) {
     let all: Vec<Arc<Record>> = parts.iter().copied().flatten().flatten().cloned().collect();
     let mut rest = &all[..];
     let mut chunks = Chunks::new();
@@ -128,10 +135,22 @@ fn check_merge(parts: &[&Chunks]) {
         rest = behind;
     }
     assert!(rest.is_empty());
-    check_round_trip(&chunks, &encoded);
-    check_words(&chunks, &encoded);
-    let again = merge(&[open(encoded.body)], &mut || true).unwrap().unwrap();
+    check_round_trip(&chunks, encoded);
+    check_words(&chunks, encoded);
+    let again = merge(&[open(encoded.body.clone())], &mut || true).unwrap().unwrap();
     check_round_trip(&chunks, &again);
+    check_words(&chunks, &again);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn merged_records_of_few_templates_come_back(
+        a in alike_chunks(), b in alike_chunks(), c in alike_chunks(),
+    ) {
+        check_merge(&[&a, &b, &c]);
+    }
 }
 
 proptest! {

@@ -84,6 +84,11 @@ impl Words {
         self.runs.drain().map(String::from).collect()
     }
 
+    /// Takes the tokens of another, which has ended its chunk.
+    pub(super) fn take_tokens(&mut self, other: &mut Self) {
+        self.tokens.append(&mut other.tokens);
+    }
+
     /// The tokens of all chunks, each once, sorted.
     pub(super) fn into_tokens(mut self) -> Vec<u64> {
         self.tokens.sort_unstable();

@@ -323,7 +323,8 @@ impl Merger {
             sources.merge(&own.inspect_err(|_| blamed.push(segment.meta().number))?);
             opens.push(open);
         }
-        let bodies: Vec<Body> = opens.iter().map(Open::body).collect();
+        let bodies: Vec<(Body, u64)> =
+            opens.iter().map(|open| (open.body(), open.meta().bytes)).collect();
         self.shared.state().merging.computing = true;
         let encoded =
             catch_unwind(AssertUnwindSafe(|| codec::merge(&bodies, &mut || self.go_on().is_ok())));
