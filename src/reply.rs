@@ -134,7 +134,7 @@ impl From<Error> for Problem {
             Error::Busy(Refusal::QueueFull) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1)
             }
-            Error::Busy(Refusal::DiskFull) => {
+            Error::Busy(Refusal::DiskFull | Refusal::BelowFloor { .. }) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(10)
             }
             Error::Busy(Refusal::TooManyReaders) => {

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::base::size::Size;
+
 /// What can go wrong with the machine, the data, or a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -81,9 +83,17 @@ pub enum Refusal {
     /// The queue to the log is full.
     #[error("more arrives than can be written")]
     QueueFull,
-    /// Less than the floor is free, or the disk said it is full.
+    /// The disk said it is full.
     #[error("the disk is full")]
     DiskFull,
+    /// Less than the floor would be left free.
+    #[error("{} free on the disk, less than storage.min_free ({})", Size(*free), Size(*floor))]
+    BelowFloor {
+        /// Bytes that are free.
+        free: u64,
+        /// `storage.min_free`, and what was to be written where that is much, bytes.
+        floor: u64,
+    },
     /// More is asked than there are threads to answer; senders are not concerned.
     #[error("more is asked than can be answered")]
     TooManyReaders,

@@ -203,6 +203,10 @@ pub const QUERY_SECONDS_MAX: u64 = 10;
 /// Most TCP connections of one listener; one more is closed at once and counted.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
+/// How long a listener rests after the system refused it something (descriptors, memory),
+/// milliseconds: the next try would fail at once again, and a person would not notice this.
+pub const BACK_OFF_MS: u64 = 100;
+
 /// Receive buffer asked of the kernel for datagrams, bytes; what comes beyond it is dropped there,
 /// and counted from what the kernel says. Holds half a second of 30 MB/s.
 pub const UDP_BUFFER_BYTES: usize = 16 << 20;

@@ -15,6 +15,7 @@
 //! | `stamp` | times inside of lines, as numbers that give back the same text |
 //! | `fold` | case, width and compatibility folding for search |
 //! | `find` | a text in a text |
+//! | `size` | a number of bytes, for people |
 //! | `limits` | every bound of the program with its reason |
 //! | `error` | errors by cause and remedy |
 //! | `machine` | the clock and the disk, real |
@@ -34,6 +35,7 @@ pub mod metrics;
 pub mod names;
 pub mod record;
 pub mod sim;
+pub mod size;
 pub mod split;
 pub mod stamp;
 pub mod time;

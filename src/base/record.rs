@@ -46,6 +46,9 @@ pub struct Record {
 /// Fields in which senders say the time (contract 3), the first that reads.
 pub const TIME_FIELDS: [&str; 5] = ["@timestamp", "timestamp", "time", "ts", "date"];
 
+/// Listener, transport and format of what the program itself says.
+pub const INTERNAL: &str = "internal";
+
 /// How a record came in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Via {

@@ -17,7 +17,7 @@ use tracing_subscriber::{EnvFilter, Registry, fmt as print};
 
 use crate::base::machine::{self, Clock};
 use crate::base::metrics::{Counter, Metrics};
-use crate::base::record::{Defects, Line, Record, Severity, Via};
+use crate::base::record::{Defects, INTERNAL, Line, Record, Severity, Via};
 use crate::base::value::{Field, Value};
 use crate::cli::{Failure, LogFormat};
 use crate::config::load::Problem;
@@ -28,9 +28,6 @@ const WAITING_MAX: usize = 256;
 
 /// Events that are kept in a minute.
 const A_MINUTE_MAX: usize = 120;
-
-/// The name of the log in `via.listener` and in counters.
-const LISTENER: &str = "internal";
 
 /// What a warning or error said.
 struct Said {
@@ -75,9 +72,9 @@ impl Waiting {
     /// Hands in what comes, until the process ends.
     pub(super) async fn keep(mut self, intake: Intake, clock: Arc<dyn Clock>) {
         let via = Arc::new(Via {
-            format: LISTENER.into(),
-            listener: LISTENER.into(),
-            transport: LISTENER.into(),
+            format: INTERNAL.into(),
+            listener: INTERNAL.into(),
+            transport: INTERNAL.into(),
             peer: "127.0.0.1".into(),
         });
         let host: Arc<str> = machine::hostname().into();
@@ -89,7 +86,7 @@ impl Waiting {
             }
             kept += 1;
             if kept > A_MINUTE_MAX {
-                intake.metrics().add(Counter::Dropped, &[LISTENER, "too-many"], 1);
+                intake.metrics().add(Counter::Dropped, &[INTERNAL, "too-many"], 1);
                 continue;
             }
             let now = clock.now();
@@ -132,7 +129,7 @@ impl<S: Subscriber> Layer<S> for Own {
         let mut said = Said { severity, message: String::new(), fields: vec![module] };
         event.record(&mut said);
         if self.tell.try_send(said).is_err() {
-            self.metrics.add(Counter::Dropped, &[LISTENER, "queue-full"], 1);
+            self.metrics.add(Counter::Dropped, &[INTERNAL, "queue-full"], 1);
         }
     }
 }

@@ -284,6 +284,7 @@ fn reason(error: &Error) -> &'static str {
     match error {
         Error::Busy(Refusal::QueueFull) => "queue-full",
         Error::Busy(Refusal::DiskFull) => "disk-full",
+        Error::Busy(Refusal::BelowFloor { .. }) => "min-free",
         Error::Busy(Refusal::TooManyReaders) => "too-many-readers",
         Error::Poisoned => "sync-failed",
         Error::Closed => "stopping",

@@ -288,7 +288,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, wire: Wire, mut
             Err(e) => {
                 // Out of descriptors or memory: what is open goes on, and others may end.
                 tracing::warn!(listener = wire.name(), "cannot accept a connection: {e}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(limits::BACK_OFF_MS)).await;
                 continue;
             }
         };
@@ -359,7 +359,7 @@ async fn datagrams(socket: UdpSocket, address: SocketAddr, syslog: Arc<Syslog>, 
         tokio::select! {
             ready = socket.readable() => if let Err(e) = ready {
                 tracing::warn!(listener = name, "cannot read datagrams: {e}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(limits::BACK_OFF_MS)).await;
             },
             _ = tick.tick() => {
                 ways.count(Counter::UdpKernelDrops, &[&name], kernel.since_last());
@@ -428,7 +428,7 @@ async fn heartbeats(socket: UdpSocket, mut ways: Ways) {
             // One that cannot be answered is asked again by the peer.
             Ok((1.., peer)) => drop(socket.send_to(&[0], peer).await),
             Ok((0, _)) => {}
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(limits::BACK_OFF_MS)).await,
         }
     }
 }

@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::base::limits::{
-    CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_SECONDS_MAX, HTTP_STALL_SECONDS_MAX,
-    STOP_SECONDS_MAX,
+    BACK_OFF_MS, CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_SECONDS_MAX,
+    HTTP_STALL_SECONDS_MAX, STOP_SECONDS_MAX,
 };
 use crate::base::metrics::Counter;
 use crate::serve::{State, rates};
@@ -96,7 +96,7 @@ async fn after_failure(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionReset) {
         tracing::warn!(%error, "no connection can be accepted");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(BACK_OFF_MS)).await;
     }
 }
 

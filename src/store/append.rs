@@ -198,19 +198,22 @@ impl Writer {
         drop(state);
         // Where it cannot be measured, writing will tell.
         let free = self.shared.disk.free_bytes(&self.shared.dirs.data).unwrap_or(u64::MAX);
-        if free < self.shared.free_floor_bytes {
+        let floor = self.shared.free_floor_bytes;
+        if free < floor {
+            let below_floor = Refusal::BelowFloor { free, floor };
             let mut state = self.shared.state();
             if state.full_at.is_none() {
                 tracing::warn!(
                     free,
-                    floor = self.shared.free_floor_bytes,
-                    "the disk is nearly full: nothing is accepted until it has room"
+                    floor,
+                    "{}: nothing is accepted until there is more",
+                    below_floor
                 );
                 self.shared.changed.notify_all();
             }
             state.full_at = Some(free);
             drop(state);
-            return Err(Refuse::Busy(Refusal::DiskFull));
+            return Err(Refuse::Busy(below_floor));
         }
         Ok(())
     }

@@ -299,7 +299,14 @@ fn told(disk: &dyn Disk, dirs: &Dirs, said: Option<&Catalog>) -> Result<Told> {
                 let aside = free_name(disk, &dirs.quarantine, manifest::NAME)?;
                 disk.rename(&manifest::path(&dirs.data), &aside)?;
             }
-            told.manifest = Manifest::create(disk, &dirs.data, before.hash)?;
+            told.manifest = Manifest::anew(&dirs.data, before.hash);
+            match told.manifest.begin(disk) {
+                // The first change begins it, once it has room.
+                Err(error) if error.is_disk_full() => {
+                    tracing::warn!(%error, "the disk is full: the manifest is begun later");
+                }
+                begun => begun?,
+            }
             told.stamps.clear();
             told.is_more = true;
             Ok(told)

@@ -238,27 +238,37 @@ fn chained(before: Hash, bytes: &[u8]) -> Hash {
 /// The writing end.
 pub(super) struct Manifest {
     path: PathBuf,
+    /// What the file is to be begun with before anything else.
+    header: Option<Vec<u8>>,
     file: Option<Box<dyn AppendFile>>,
     head: Head,
 }
 
 impl Manifest {
-    /// Starts a file (over what is there), which goes on from a hash: zeros, or the last one known of
-    /// a manifest that was lost.
-    pub(super) fn create(disk: &dyn Disk, data: &Path, before: Hash) -> Result<Self> {
+    /// A new file (over what is there), which goes on from a hash: zeros, or the last one known of
+    /// a manifest that was lost. It is there once [`Self::begin`], or the first append, went well.
+    pub(super) fn anew(data: &Path, before: Hash) -> Self {
         let mut header = Vec::with_capacity(HEADER_BYTES);
         header.put(&MAGIC);
         header.put_u32(VERSION);
         header.put(&before);
         header.put_u32(crc32fast::hash(&header));
-        let path = path(data);
-        disk.replace(&path, &header)?;
-        Ok(Self { path, file: None, head: head_of(&header) })
+        let head = head_of(&header);
+        Self { path: path(data), header: Some(header), file: None, head }
+    }
+
+    /// Makes sure that there is a file to append to.
+    pub(super) fn begin(&mut self, disk: &dyn Disk) -> Result<()> {
+        if let Some(header) = &self.header {
+            disk.replace(&self.path, header)?;
+            self.header = None;
+        }
+        Ok(())
     }
 
     /// Goes on behind `head`; what is behind it in the file is cut off by the next entry.
     pub(super) fn go_on(data: &Path, head: Head) -> Self {
-        Self { path: path(data), file: None, head }
+        Self { path: path(data), header: None, file: None, head }
     }
 
     /// Behind its last entry.
@@ -268,6 +278,7 @@ impl Manifest {
 
     /// Adds an entry, synced. After an error it is as if nothing had been tried.
     pub(super) fn append(&mut self, disk: &dyn Disk, entry: &Entry) -> Result<()> {
+        self.begin(disk)?;
         let payload = entry.payload();
         let mut bytes = Vec::with_capacity(payload.len() + ENTRY_AROUND_BYTES);
         bytes.put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
@@ -326,7 +337,7 @@ mod tests {
         let disk = SimDisk::new(Faults::default());
         let data = Path::new("/data");
         disk.create_dir_all(data).unwrap();
-        let mut manifest = Manifest::create(&disk, data, [7; 32]).unwrap();
+        let mut manifest = Manifest::anew(data, [7; 32]);
         for entry in entries() {
             manifest.append(&disk, &entry).unwrap();
         }

@@ -272,7 +272,8 @@ impl Merger {
         let free = shared.disk.free_bytes(&shared.dirs.data)?;
         let len: u64 = metas().map(|meta| meta.len).sum();
         if free < shared.free_floor_bytes.saturating_add(len) {
-            return Err(Error::Busy(Refusal::DiskFull));
+            let floor = shared.free_floor_bytes.saturating_add(len);
+            return Err(Error::Busy(Refusal::BelowFloor { free, floor }));
         }
         let (encoded, opens, sources) = self.encode(inputs, blamed)?;
         let Some(first) = inputs.first().map(|segment| segment.meta()) else { return Ok(()) };

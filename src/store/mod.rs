@@ -403,8 +403,12 @@ impl Store {
         let live_records =
             state.live.records + state.frozen.iter().map(|part| part.records).sum::<u64>();
         let sealed = &state.catalog.segments;
-        let full = free_bytes < self.shared.free_floor_bytes
-            || state.full_at.is_some_and(|then| free_bytes <= then);
+        let floor = self.shared.free_floor_bytes;
+        let full = if free_bytes < floor {
+            Some(Refusal::BelowFloor { free: free_bytes, floor })
+        } else {
+            state.full_at.filter(|then| free_bytes <= *then).map(|_| Refusal::DiskFull)
+        };
         let waiting = state.live.weight >= self.shared.live_bytes_max;
         let stuck = state.sealing.stuck.filter(|_| waiting);
         Status {
@@ -414,7 +418,7 @@ impl Store {
             records: live_records + sealed.iter().map(segment::SegmentMeta::records).sum::<u64>(),
             live_records,
             free_bytes,
-            refusing: if full { Some(Refusal::DiskFull) } else { stuck },
+            refusing: full.or(stuck),
             poisoned: state.poisoned,
             quarantined: state.quarantined,
             damaged_records: state.segments.iter().map(|s| s.damaged_records()).sum::<u64>()

@@ -133,3 +133,18 @@ fn ecs_firelens() {
     assert_eq!(got["app"], "web");
     assert_eq!(got["fields"]["ecs_task_definition"], "shop:7");
 }
+
+/// Below the floor a sender is told how much is free and which setting keeps it so; nothing is lost,
+/// and nothing is said to be.
+#[test]
+fn what_keeps_records_out_is_said_in_figures() {
+    let server = Server::with_config("[storage]\nmin_free = \"900TB\"\n");
+    let (status, answer) = server.post("/api/v1/ingest", "text/plain", b"a line\n");
+    let detail = answer["detail"].as_str().unwrap_or_default();
+    assert_eq!(status, 503, "{answer}");
+    let want = " free on the disk, less than storage.min_free (818 TiB)";
+    assert!(detail.starts_with("not accepted: ") && detail.ends_with(want), "{detail}");
+    let page = String::from_utf8(server.get("/?q=line").1).expect("text");
+    assert!(page.contains(" free, storage.min_free is 818 TiB: nothing is taken"), "{page}");
+    assert!(page.contains("nothing dropped") && !page.contains("disk is full"), "{page}");
+}

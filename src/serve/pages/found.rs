@@ -7,8 +7,9 @@ use axum::http::StatusCode;
 
 use crate::base::error::Refusal;
 use crate::base::limits::{PAGE_BARS, PAGE_LINES};
-use crate::base::metrics::Counter;
-use crate::base::record::Record;
+use crate::base::metrics::{Counter, Metrics};
+use crate::base::record::{INTERNAL, Record};
+use crate::base::size::Size;
 use crate::base::time::{TimeRange, Timestamp};
 use crate::query::{self, Buckets, Budget, Cursor, Histogram, Order};
 use crate::reply::Problem;
@@ -71,7 +72,7 @@ pub(super) async fn viewer(
             let l = reader.l;
             let took = clock.monotonic().saturating_sub(began).as_millis();
             viewer.foot.took = format!("{took} ms");
-            let dropped = metrics.total(Counter::Dropped) + metrics.total(Counter::UdpKernelDrops);
+            let dropped = lost_by_senders(&metrics);
             viewer.foot.lost = dropped > 0;
             viewer.foot.dropped = if dropped == 0 {
                 l.t("nothing dropped", "欠落なし").to_owned()
@@ -90,11 +91,28 @@ pub(super) async fn viewer(
         .await
 }
 
+/// Records that senders cannot send again. What the program says of itself stands on standard error
+/// all the same.
+fn lost_by_senders(metrics: &Metrics) -> u64 {
+    let dropped = metrics.each(Counter::Dropped).into_iter();
+    let of_senders = dropped.filter(|(labels, _)| labels.first().is_none_or(|l| l != INTERNAL));
+    of_senders.map(|(_, n)| n).sum::<u64>() + metrics.total(Counter::UdpKernelDrops)
+}
+
 /// What keeps records from coming in, or from going when their time is over.
 fn trouble(status: &Status, l: Lang) -> Option<String> {
+    if status.poisoned {
+        let failed = l
+            .t("a sync failed: nothing is taken until a restart", "同期に失敗：再起動まで受信停止");
+        return Some(failed.to_owned());
+    }
     let text = match status.refusing {
-        _ if status.poisoned => {
-            l.t("a sync failed: nothing is taken until a restart", "同期に失敗：再起動まで受信停止")
+        Some(Refusal::BelowFloor { free, floor }) => {
+            let (free, floor) = (Size(free), Size(floor));
+            return Some(l.t(
+                format!("{free} free, storage.min_free is {floor}: nothing is taken"),
+                format!("空き {free}、storage.min_free は {floor}：受信停止中"),
+            ));
         }
         Some(Refusal::DiskFull) => {
             l.t("the disk is full: nothing is taken", "ディスク満杯：受信停止中")

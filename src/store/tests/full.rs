@@ -40,8 +40,12 @@ fn below_the_floor_nothing_is_accepted() {
     put(&store, &["one"]);
     disk.set_capacity(Some(9_000));
     let refused = append(&store, vec![record("two")]);
-    assert!(matches!(refused, Err(Error::Busy(Refusal::DiskFull))));
-    assert_eq!(store.status().refusing, Some(Refusal::DiskFull));
+    let Err(Error::Busy(below @ Refusal::BelowFloor { free, floor: 10_000 })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(free < 9_000 && free > 5_000, "{free}");
+    assert_eq!(below.to_string(), "8.4 KiB free on the disk, less than storage.min_free (9.7 KiB)");
+    assert_eq!(store.status().refusing, Some(below));
     disk.set_capacity(None);
     put(&store, &["two"]);
     assert_eq!(messages(&store), ["one", "two"]);
@@ -99,6 +103,9 @@ fn a_server_starts_on_a_full_disk_whatever_a_crash_left_there() {
             continue; // It was never a whole directory.
         }
         let what = format!("crash at sync {crash}, leaves {leaves:?}");
+        if crash % 4 == 1 {
+            disk.remove(Path::new("/data/manifest")).unwrap();
+        }
         disk.set_capacity(Some(0));
         let store = opened(&disk, &told).unwrap_or_else(|error| panic!("{what}: {error}"));
         started += 1;
