@@ -8,6 +8,8 @@
 //!   digits and signs can only stand inside one of them, which is what makes pruning by fragment
 //!   sound (engine.md 4.0).
 
+#![expect(clippy::indexing_slicing, reason = "a byte is always within a table of 256")]
+
 use crate::base::stamp::{self, Format};
 
 /// Maximal runs of alphanumeric characters and `_`.
@@ -76,14 +78,15 @@ impl Splitter {
         self.unclosed = false;
         let first = slots.len();
         let mut at = usize::from(quoted && text.first() == Some(&b'"'));
-        while let Some(&byte) = text.get(at) {
+        while let Some(skipped) = text.get(at..).and_then(begins) {
+            at += skipped;
             let before = slots.len();
-            at = if is_piece_byte(byte) {
+            at = if text.get(at) != Some(&b'"') {
                 Self::token(text, at, slots)
-            } else if byte == b'"' && !self.unclosed {
-                self.quote(text, at, slots)
-            } else {
+            } else if self.unclosed {
                 at + 1
+            } else {
+                self.quote(text, at, slots)
             };
             if slots.len() - first >= SLOTS_MAX && slots.len() > before {
                 if let Some(last) = slots.last_mut() {
@@ -103,20 +106,31 @@ impl Splitter {
             slots.push(Piece { start, end, slot: Slot::Stamp(format) });
             return end;
         }
-        let len = rest.iter().position(|b| !is_piece_byte(*b)).unwrap_or(rest.len());
-        let token = rest.get(..len).unwrap_or_default();
+        let (mut len, mut dots, mut seen) = (0, 0, 0);
+        for byte in rest {
+            let class = CLASSES[usize::from(*byte)];
+            if class & PIECE == 0 {
+                break;
+            }
+            seen |= class;
+            dots += usize::from(class & DOT > 0);
+            len += 1;
+        }
         let end = start + len;
         if text.get(end) == Some(&b'=')
             && len <= KEY_BYTES_MAX
-            && token.first().is_some_and(u8::is_ascii_alphabetic)
+            && rest.first().is_some_and(u8::is_ascii_alphabetic)
         {
             return Self::value(text, end + 1, (start, end), slots);
         }
+        if seen & DIGIT == 0 && dots < PATH_DOTS_MIN {
+            return end;
+        }
         // A full stop, or the hyphen of a range, is not part of what it follows.
+        let token = rest.get(..len).unwrap_or_default();
         let more = token.iter().rev().take_while(|b| matches!(b, b'.' | b'-')).count();
-        let core = token.get(..len - more).unwrap_or_default();
-        let is_path = || memchr::memchr_iter(b'.', core).count() >= PATH_DOTS_MIN;
-        if core.iter().any(u8::is_ascii_digit) || is_path() {
+        let stops = token.iter().rev().take(more).filter(|b| **b == b'.').count();
+        if seen & DIGIT > 0 || dots - stops >= PATH_DOTS_MIN {
             slots.push(Piece { start, end: end - more, slot: Slot::Plain });
         }
         end
@@ -209,8 +223,43 @@ fn closing(text: &[u8]) -> Option<usize> {
 
 /// Bytes that belong together: letters and digits of any script, and the signs inside of names,
 /// numbers, addresses and dates.
-pub fn is_piece_byte(byte: u8) -> bool {
+pub const fn is_piece_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80 || matches!(byte, b'_' | b'-' | b'.')
+}
+
+/// What a byte is to the splitter, as bits.
+const PIECE: u8 = 1;
+const DIGIT: u8 = 2;
+const DOT: u8 = 4;
+const QUOTE: u8 = 8;
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let mut class = 0;
+        if is_piece_byte(byte) {
+            class |= PIECE;
+        }
+        if byte.is_ascii_digit() {
+            class |= DIGIT;
+        }
+        if byte == b'.' {
+            class |= DOT;
+        }
+        if byte == b'"' {
+            class |= QUOTE;
+        }
+        classes[byte as usize] = class;
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+/// Where the first token or quote begins.
+fn begins(text: &[u8]) -> Option<usize> {
+    text.iter().position(|b| CLASSES[usize::from(*b)] & (PIECE | QUOTE) > 0)
 }
 
 #[cfg(test)]

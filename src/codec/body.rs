@@ -87,10 +87,14 @@ pub(super) fn encode(chunks: &[&[Arc<Record>]], keep_whole: bool, strength: Stre
     let chunks: Vec<&[Arc<Record>]> = chunks.iter().copied().filter(|c| !c.is_empty()).collect();
     let mut pools: [Pool; NAMES] = Default::default();
     let (mut around, mut messages) = (Lines::new(keep_whole), Lines::new(keep_whole));
-    for (n, record) in numbered(&chunks) {
-        gather(record, n, &mut pools);
-        around.push(n, record.line.raw(), record.line.span(), record.time);
-        messages.push(n, record.message().as_bytes(), None, record.time);
+    for (n, records) in chunks.iter().enumerate() {
+        around.begin(records.len());
+        messages.begin(records.len());
+        for record in *records {
+            gather(record, n, &mut pools);
+            around.push(record.line.raw(), record.line.span(), record.time);
+            messages.push(record.message().as_bytes(), None, record.time);
+        }
     }
     let (around, messages) = (around.file(), messages.file());
     let mut shapes = Shapes::new(&around, &messages, keep_whole);
@@ -119,12 +123,6 @@ pub(super) fn encode(chunks: &[&[Arc<Record>]], keep_whole: bool, strength: Stre
     plans.put_shared(&mut writer);
     let body = writer.finish(&metas);
     Encoded { body, chunks: metas, words: chunk_words, tokens: words.into_tokens() }
-}
-
-/// All records, each with the number of its chunk.
-fn numbered<'a>(chunks: &[&'a [Arc<Record>]]) -> impl Iterator<Item = (usize, &'a Record)> {
-    let chunks = chunks.iter().enumerate();
-    chunks.flat_map(|(n, records)| records.iter().map(move |record| (n, &**record)))
 }
 
 fn describe(records: &[Arc<Record>]) -> Option<ChunkMeta> {

@@ -19,10 +19,11 @@ use super::pack::{
 };
 use super::parents::RowIds;
 use super::pool::{Plan, Pool};
-use super::record::{read_value, write_fields, write_value};
+use super::record::write_fields;
 use super::template::Filed;
 use super::texts::Texts;
 use super::told::put_told;
+use super::value_text::{KINDS, Kind, is_text_of, put_text};
 use super::words::Words;
 use crate::base::flatten::Flat;
 use crate::base::limits::{POOLS_MAX, SHAPE_BYTES_MAX, SHAPE_VARIANTS_MAX, SHAPES_MAX};
@@ -37,72 +38,6 @@ pub(super) const WHOLE: u32 = 1;
 
 /// The same without the message.
 pub(super) const LESS: u32 = 2;
-
-/// The types of values as they are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    Null,
-    Bool,
-    Int,
-    UInt,
-    Float,
-    Str,
-    Array,
-}
-
-const KINDS: [Kind; 7] =
-    [Kind::Null, Kind::Bool, Kind::Int, Kind::UInt, Kind::Float, Kind::Str, Kind::Array];
-
-impl Kind {
-    fn of(value: &Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(_) => Self::Bool,
-            Value::Int(_) => Self::Int,
-            Value::UInt(_) => Self::UInt,
-            Value::Float(_) => Self::Float,
-            Value::Str(_) => Self::Str,
-            Value::Array(_) => Self::Array,
-        }
-    }
-}
-
-/// The text that is stored for a value, and compared with slots; the one that people search for,
-/// arrays apart.
-pub(super) fn put_text(value: &Value, out: &mut Vec<u8>) {
-    out.clear();
-    match value {
-        Value::Str(text) => out.extend_from_slice(text.as_bytes()),
-        Value::Array(_) => write_value(value, out),
-        other => out.extend_from_slice(other.to_string().as_bytes()),
-    }
-}
-
-/// Is this the text of a value?
-fn is_text_of(text: &[u8], value: &Value) -> bool {
-    match value {
-        Value::Bool(is) => text == if *is { &b"true"[..] } else { b"false" },
-        other => text == other.to_string().as_bytes(),
-    }
-}
-
-/// The value of a stored text.
-pub(super) fn read_text(kind: Kind, text: &[u8]) -> Read<Value> {
-    let damage = Damage("a value that is not of its type");
-    if kind == Kind::Array {
-        let mut input = text;
-        return read_value(&mut input).and_then(|value| done(input).map(|()| value));
-    }
-    let text = std::str::from_utf8(text).map_err(|_| damage)?;
-    Ok(match kind {
-        Kind::Null => Value::Null,
-        Kind::Bool => Value::Bool(text.parse().map_err(|_| damage)?),
-        Kind::Int => Value::Int(text.parse().map_err(|_| damage)?),
-        Kind::UInt => Value::UInt(text.parse().map_err(|_| damage)?),
-        Kind::Float => Value::Float(text.parse().map_err(|_| damage)?),
-        Kind::Str | Kind::Array => Value::Str(text.into()),
-    })
-}
 
 /// Takes the last of a list; the only one stays there for others.
 fn take_but_last(sources: &mut Vec<Source>) -> Option<Source> {
@@ -146,8 +81,29 @@ pub(super) struct Entry {
     pub(super) source: Source,
 }
 
+/// The templates of a record's two texts.
+type Templates = (Option<u32>, Option<u32>);
+
 /// Records alike in all that decides a shape: the templates of their texts, names and types.
-type Likeness = (Option<u32>, Option<u32>, Vec<(u32, Kind)>);
+type Likeness = (Templates, Vec<(u32, Kind)>);
+
+/// The last likeness that records of the same templates had: names are compared faster than
+/// looked up.
+#[derive(Debug)]
+struct Last {
+    names: Vec<(Arc<str>, Kind)>,
+    shapes: Vec<u32>,
+}
+
+impl Last {
+    fn is_of(&self, fields: &[Field]) -> bool {
+        let is = |((name, kind), field): (&(Arc<str>, Kind), &Field)| {
+            *kind == Kind::of(&field.value)
+                && (Arc::ptr_eq(name, &field.name) || *name == field.name)
+        };
+        self.names.len() == fields.len() && self.names.iter().zip(fields).all(is)
+    }
+}
 
 /// The fields of a segment's records, filed.
 #[derive(Debug)]
@@ -163,6 +119,7 @@ pub(super) struct Shapes<'a> {
     /// The shapes that records of a likeness had; the last one, once there are too many, takes
     /// all from columns.
     known: HashMap<Likeness, Vec<u32>, foldhash::fast::RandomState>,
+    last: HashMap<Templates, Last, foldhash::fast::RandomState>,
     pools: Vec<Pool>,
     pool_index: HashMap<(u32, Kind), u32>,
     loose: Pool,
@@ -187,6 +144,7 @@ impl<'a> Shapes<'a> {
             shape_index: HashMap::default(),
             weight: 0,
             known: HashMap::default(),
+            last: HashMap::default(),
             pools: Vec::new(),
             pool_index: HashMap::default(),
             loose: Pool::default(),
@@ -232,7 +190,7 @@ impl<'a> Shapes<'a> {
     /// of these templates; `None` where it has no room.
     pub(super) fn united<'e>(
         &mut self,
-        places: (Option<u32>, Option<u32>),
+        places: Templates,
         entries: impl Iterator<Item = (&'e Arc<str>, Kind, Source)>,
     ) -> Option<u32> {
         let (mut named, mut list) = (Vec::new(), Vec::new());
@@ -246,7 +204,7 @@ impl<'a> Shapes<'a> {
             list.push(Entry { name, kind, source });
         }
         let shape = self.intern(list)?;
-        let variants = self.known.entry((places.0, places.1, named)).or_default();
+        let variants = self.known.entry((places, named)).or_default();
         if !variants.contains(&shape) {
             variants.push(shape);
         }
@@ -270,30 +228,38 @@ impl<'a> Shapes<'a> {
         if self.keep_whole || !fields.iter().all(|field| keepable(&field.value)) {
             return None;
         }
+        let places = (self.around.template_of(chunk, row), self.messages.template_of(chunk, row));
+        let mut own = Own::new(record);
+        if let Some(last) = self.last.get(&places)
+            && last.is_of(fields)
+            && let Some(shape) = last.shapes.iter().find(|s| self.fits(**s, chunk, row, &mut own))
+        {
+            return Some(*shape);
+        }
         let names: Option<Vec<(u32, Kind)>> = fields
             .iter()
             .map(|field| Some((self.name(&field.name)?, Kind::of(&field.value))))
             .collect();
-        let places = (self.around.template_of(chunk, row), self.messages.template_of(chunk, row));
-        let likeness = (places.0, places.1, names?);
+        let likeness = (places, names?);
         let known = self.known.get(&likeness).map_or(&[][..], Vec::as_slice);
-        let mut own = Own::new(record);
-        for shape in known {
-            if self.fits(*shape, chunk, row, &mut own) {
-                return Some(*shape);
-            }
-        }
-        let more = known.len() < SHAPE_VARIANTS_MAX;
-        let last = known.last().copied();
-        let entries = match last.filter(|_| more) {
-            Some(last) => self.refined(last, chunk, row, &mut own)?,
-            None => self.entries(chunk, row, &likeness.2, more, &mut own)?,
+        let fitting = known.iter().copied().find(|s| self.fits(*s, chunk, row, &mut own));
+        let shape = if let Some(shape) = fitting {
+            shape
+        } else {
+            let more = known.len() < SHAPE_VARIANTS_MAX;
+            let entries = match known.last().copied().filter(|_| more) {
+                Some(last) => self.refined(last, chunk, row, &mut own)?,
+                None => self.entries(chunk, row, &likeness.1, more, &mut own)?,
+            };
+            self.intern(entries)?
         };
-        let shape = self.intern(entries)?;
         let variants = self.known.entry(likeness).or_default();
         if !variants.contains(&shape) {
             variants.push(shape);
         }
+        let kind = |field: &Field| (Arc::clone(&field.name), Kind::of(&field.value));
+        let last = Last { names: fields.iter().map(kind).collect(), shapes: variants.clone() };
+        self.last.insert(places, last);
         Some(shape)
     }
 
@@ -420,12 +386,13 @@ impl<'a> Shapes<'a> {
         let mut entries = Vec::new();
         for ((field, text), &(name, kind)) in fields.iter().zip(&texts).zip(names) {
             let text = &text[..];
-            let key = field.name.rsplit('.').next().unwrap_or_default().as_bytes();
+            // A key may have dots of its own; the longest that ends the name comes first.
+            let ends = memchr::memchr_iter(b'.', field.name.as_bytes()).map(|dot| dot + 1);
+            let mut keys = std::iter::once(0).chain(ends).filter_map(|at| field.name.get(at..));
             let slot = match kind {
                 Kind::Null | Kind::Array => None,
-                _ => keyed
-                    .get_mut(&(key, text))
-                    .and_then(take_but_last)
+                _ => keys
+                    .find_map(|key| keyed.get_mut(&(key.as_bytes(), text)).and_then(take_but_last))
                     .or_else(|| any.get_mut(text).and_then(take_but_last)),
             };
             let source = match (kind, slot) {
@@ -529,7 +496,7 @@ impl<'a> Shapes<'a> {
 
     /// Calls `mark` with the template and slot of each slot around messages that is a field.
     pub(super) fn slots_around(&self, mut mark: impl FnMut(u32, usize)) {
-        for ((template, ..), shapes) in &self.known {
+        for (((template, _), _), shapes) in &self.known {
             let entries =
                 shapes.iter().filter_map(|shape| self.lists.get(*shape as usize)).flatten();
             for entry in entries {

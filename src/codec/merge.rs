@@ -79,10 +79,12 @@ pub(super) fn merge_within(
     // The records of loose rows, which what follows borrows from.
     let records: Vec<_> =
         inputs.chunks.iter_mut().map(|chunk| std::mem::take(&mut chunk.records)).collect();
-    for (n, records) in records.iter().enumerate() {
+    for records in &records {
+        around.begin(records.len());
+        messages.begin(records.len());
         for record in records {
-            around.push(n, record.line.raw(), record.line.span(), record.time);
-            messages.push(n, record.message().as_bytes(), None, record.time);
+            around.push(record.line.raw(), record.line.span(), record.time);
+            messages.push(record.message().as_bytes(), None, record.time);
         }
     }
     let (around, of_around) = around.settle(|_, _, _| ());

@@ -33,12 +33,14 @@ mod rows;
 #[cfg(test)]
 mod sample;
 mod set;
+mod skeleton;
 mod spans;
 mod template;
 #[cfg(test)]
 mod tests;
 mod texts;
 mod told;
+mod value_text;
 mod words;
 mod work;
 

@@ -28,13 +28,15 @@ const FEW: usize = 8;
 /// All values of one place in a segment, chunk by chunk.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    /// The different ones as they first came; all of them where there is no dictionary.
-    texts: Texts,
     /// For each value its entry; nothing where there is no dictionary.
     ids: Vec<u32>,
-    index: Index,
+    /// Of the last value.
+    last: Key,
     /// Was the dictionary given up?
     plain: bool,
+    index: Index,
+    /// The different ones as they first came; all of them where there is no dictionary.
+    texts: Texts,
     /// Each chunk that has values here, and the first of them.
     cuts: Vec<(usize, usize)>,
 }
@@ -42,18 +44,36 @@ pub(super) struct Pool {
 impl Pool {
     /// Adds a value of a chunk; chunks come in their order.
     pub(super) fn push(&mut self, chunk: usize, text: &[u8]) {
+        self.extend(chunk, &[text]);
+    }
+
+    /// Adds values of a chunk.
+    pub(super) fn extend(&mut self, chunk: usize, texts: &[&[u8]]) {
         if self.cuts.last().is_none_or(|(last, _)| *last < chunk) {
             self.cuts.push((chunk, self.len()));
         }
-        if self.plain {
-            self.texts.push(text);
-            return;
+        for text in texts {
+            if self.plain {
+                self.texts.push(text);
+            } else {
+                self.enter(text);
+            }
         }
+    }
+
+    /// Adds a value to the dictionary, if it is not there.
+    fn enter(&mut self, text: &[u8]) {
+        let key = self.index.key(text);
         let id = match self.ids.last() {
-            Some(last) if self.texts.get(*last as usize) == Some(text) => *last,
-            _ => self.index.entry(&mut self.texts, text),
+            Some(last) if self.last == key && is_entry(text, *last, &self.texts) => *last,
+            _ => self.index.entry(key, text, &mut self.texts),
         };
-        self.ids.push(id);
+        self.last = key;
+        self.put(id);
+    }
+
+    fn put(&mut self, entry: u32) {
+        self.ids.push(entry);
         let looks = self.ids.len().is_multiple_of(DICTIONARY_SAMPLE);
         if looks && self.is_mostly_new() || self.texts.len() > DICTIONARY_ENTRIES_MAX {
             self.give_up();
@@ -63,7 +83,7 @@ impl Pool {
     /// The entry of a text in the dictionary, a new one where it has none; `None` where there is no
     /// dictionary any more. A merge asks once for each entry of its inputs' dictionaries.
     pub(super) fn entry(&mut self, text: &[u8]) -> Option<u32> {
-        (!self.plain).then(|| self.index.entry(&mut self.texts, text))
+        (!self.plain).then(|| self.index.entry(self.index.key(text), text, &mut self.texts))
     }
 
     /// Adds a value by its entry, of a pool that has a dictionary still.
@@ -71,11 +91,8 @@ impl Pool {
         if self.cuts.last().is_none_or(|(last, _)| *last < chunk) {
             self.cuts.push((chunk, self.len()));
         }
-        self.ids.push(entry);
-        let looks = self.ids.len().is_multiple_of(DICTIONARY_SAMPLE);
-        if looks && self.is_mostly_new() || self.texts.len() > DICTIONARY_ENTRIES_MAX {
-            self.give_up();
-        }
+        self.last = Key::NONE;
+        self.put(entry);
     }
 
     /// Was the dictionary given up? Each chunk is written as it would be alone, then.
@@ -124,37 +141,73 @@ impl Pool {
     }
 }
 
-/// Which entry a text has: hashes and numbers, the texts themselves are the dictionary's.
+/// What texts are told apart by before they are compared: short ones by this alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Key(u64);
+
+impl Key {
+    /// Bytes of a text that is all in its key, behind its length.
+    const SHORT: usize = 7;
+
+    /// Of no text.
+    const NONE: Self = Self(Self::SHORT as u64 + 1);
+
+    /// The table takes its place from the low bits and a tag from the high ones.
+    fn spread(self) -> u64 {
+        let mixed = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32
+    }
+}
+
+/// Is it the text of the entry that has the same key?
+fn is_entry(text: &[u8], entry: u32, entries: &Texts) -> bool {
+    text.len() <= Key::SHORT || entries.get(entry as usize) == Some(text)
+}
+
+/// The bytes of a text of 7 at most as a number, little-endian. Made of loads of two and four
+/// bytes: one made byte by byte would have to wait until all of them are stored.
+fn short(text: &[u8]) -> u64 {
+    if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
+        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+        let twice = 8 * (2 * size_of::<u32>() - text.len());
+        return u64::from(head) | (u64::from(tail) >> twice) << 32;
+    }
+    match *text {
+        [a, b, c] => u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0]),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a] => u64::from(a),
+        _ => 0,
+    }
+}
+
+/// Which entry a text has: keys and numbers, the texts themselves are the dictionary's.
 #[derive(Debug, Default)]
 struct Index {
-    table: HashTable<(u32, u32)>,
+    table: HashTable<(Key, u32)>,
     hasher: foldhash::fast::RandomState,
 }
 
 impl Index {
-    /// The entry of a text, a new one where it has none.
-    fn entry(&mut self, entries: &mut Texts, text: &[u8]) -> u32 {
+    fn key(&self, text: &[u8]) -> Key {
+        if text.len() <= Key::SHORT {
+            return Key(short(text) << 8 | text.len() as u64);
+        }
         let mut hasher = self.hasher.build_hasher();
         hasher.write(text);
-        let hash = hasher.finish();
-        let [a, b, c, d, ..] = hash.to_le_bytes();
-        let short = u32::from_le_bytes([a, b, c, d]);
-        let is =
-            |entry: &(u32, u32)| entry.0 == short && entries.get(entry.1 as usize) == Some(text);
-        let hash = spread(short);
-        if let Some((_, id)) = self.table.find(hash, is) {
+        Key(hasher.finish() | 0xff)
+    }
+
+    /// The entry of a text, a new one where it has none.
+    fn entry(&mut self, key: Key, text: &[u8], entries: &mut Texts) -> u32 {
+        let is = |entry: &(Key, u32)| entry.0 == key && is_entry(text, entry.1, entries);
+        if let Some((_, id)) = self.table.find(key.spread(), is) {
             return *id;
         }
         let id = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         entries.push(text);
-        self.table.insert_unique(hash, (short, id), |entry| spread(entry.0));
+        self.table.insert_unique(key.spread(), (key, id), |entry| entry.0.spread());
         id
     }
-}
-
-/// The table takes its place from the low bits and a tag from the high ones.
-fn spread(short: u32) -> u64 {
-    u64::from(short) << 32 | u64::from(short)
 }
 
 /// A pool with what was found out about all of it.
@@ -185,6 +238,11 @@ impl<'a> Plan<'a> {
     /// The chunks that have values here, as far as they are not written yet.
     pub(super) fn chunks(&self) -> impl Iterator<Item = usize> {
         self.pool.cuts.iter().map(|(chunk, _)| *chunk)
+    }
+
+    /// Is it asked whether what stands beside values tells them?
+    pub(super) fn tries_parents(&self) -> bool {
+        self.strength == Strength::Strong
     }
 
     /// The different values of a chunk where there is a dictionary, all of them where not.

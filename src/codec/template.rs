@@ -18,6 +18,7 @@ use super::pack::{put_bytes, put_frame, put_len, put_numbers, put_varint};
 use super::parents::{Aligned, OWN, RowIds};
 use super::pool::{Plan, Pool};
 use super::predict::Parent;
+use super::skeleton::Skeleton;
 use super::texts::Texts;
 use super::words::Words;
 use crate::base::limits::{POOLS_MAX, TEMPLATE_BYTES_MAX, TEMPLATES_MAX};
@@ -33,6 +34,15 @@ const OWN_POOL_ROWS_MIN: usize = 16;
 
 /// Values of a column from which on it may be told by what stands beside it.
 const TOLD_ROWS_MIN: usize = 16;
+
+/// Fingerprints of texts that are told apart.
+const GUESSES: usize = 1 << 14;
+
+/// Slots of a text, about.
+const SLOTS_EXPECTED: usize = 10;
+
+/// Rows that are filed at once: their texts stay near the processor meanwhile.
+const ROWS_AT_ONCE: usize = 4_096;
 
 /// The two templates that are always there: the whole text, and the texts around a hole.
 const WHOLE: u32 = 0;
@@ -95,12 +105,13 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Row<'a> {
     text: &'a [u8],
-    hole: Option<(usize, usize)>,
+    /// Where it starts and ends.
+    hole: Option<(u32, u32)>,
     /// The draft at first, the template once they are counted.
     template: u32,
     /// Where its slots start among all, and how many they are.
-    first: usize,
-    count: usize,
+    first: u32,
+    count: u32,
     time: i64,
 }
 
@@ -109,11 +120,11 @@ impl<'a> Row<'a> {
     fn slot(&self, n: usize, slots: &[(u32, u32)]) -> Option<&'a [u8]> {
         match (self.template, self.hole, n) {
             (WHOLE, _, 0) => Some(self.text),
-            (AROUND, Some((head, _)), 0) => self.text.get(..head),
-            (AROUND, Some((_, tail)), 1) => self.text.get(tail..),
+            (AROUND, Some((head, _)), 0) => self.text.get(..head as usize),
+            (AROUND, Some((_, tail)), 1) => self.text.get(tail as usize..),
             (WHOLE | AROUND, ..) => None,
-            _ if n < self.count => {
-                let (start, end) = *slots.get(self.first + n)?;
+            _ if n < self.count as usize => {
+                let (start, end) = *slots.get(self.first as usize + n)?;
                 self.text.get(start as usize..end as usize)
             }
             _ => None,
@@ -122,13 +133,15 @@ impl<'a> Row<'a> {
 }
 
 /// All texts of one place in a segment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lines<'a> {
     splitter: Splitter,
     cuts: Vec<Cut>,
     key: Vec<u8>,
     drafts: Vec<Draft>,
     index: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
+    /// The last draft of each fingerprint.
+    guesses: Vec<u32>,
     key_bytes: usize,
     chunks: Vec<Vec<Row<'a>>>,
     slots: Vec<(u32, u32)>,
@@ -139,28 +152,40 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// None yet; such as are all to be kept whole, or not.
     pub(super) fn new(keep_whole: bool) -> Self {
-        Self { keep_whole, ..Self::default() }
+        Self {
+            splitter: Splitter::default(),
+            cuts: Vec::new(),
+            key: Vec::new(),
+            drafts: Vec::new(),
+            index: HashMap::default(),
+            guesses: vec![u32::MAX; GUESSES],
+            key_bytes: 0,
+            chunks: Vec::new(),
+            slots: Vec::new(),
+            keep_whole,
+        }
     }
 
-    /// Adds the next text of a chunk; what stands in the hole is not part of it.
-    pub(super) fn push(
-        &mut self,
-        chunk: usize,
-        text: &'a [u8],
-        hole: Option<(usize, usize)>,
-        time: Timestamp,
-    ) {
+    /// Begins a chunk of so many texts.
+    pub(super) fn begin(&mut self, rows: usize) {
+        self.chunks.push(Vec::with_capacity(rows));
+        self.slots.reserve(rows * SLOTS_EXPECTED);
+    }
+
+    /// Adds the next text of the chunk; what stands in the hole is not part of it.
+    pub(super) fn push(&mut self, text: &'a [u8], hole: Option<(usize, usize)>, time: Timestamp) {
         let template = self.cut(text, hole).unwrap_or(u32::MAX);
-        let first = self.slots.len();
+        let offset = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let first = offset(self.slots.len());
         if template != u32::MAX {
-            let offset = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             self.slots.extend(self.cuts.iter().map(|cut| (offset(cut.start), offset(cut.end))));
         }
-        if self.chunks.len() <= chunk {
-            self.chunks.resize_with(chunk + 1, Vec::new);
+        let count = offset(self.slots.len()) - first;
+        let hole = hole.map(|(start, end)| (offset(start), offset(end)));
+        let row = Row { text, hole, template, first, count, time: time.0 };
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.push(row);
         }
-        let count = self.slots.len() - first;
-        self.chunks[chunk].push(Row { text, hole, template, first, count, time: time.0 });
     }
 
     /// The draft of a text; `None` where it is to be kept whole.
@@ -185,33 +210,22 @@ impl<'a> Lines<'a> {
                 }
             }
         }
+        let skeleton = Skeleton { text, hole, cuts: &self.cuts, in_head };
+        let guess = skeleton.fingerprint() % GUESSES;
+        let guess = self.guesses.get_mut(guess)?;
+        if self.drafts.get(*guess as usize).is_some_and(|draft| skeleton.is(&draft.key)) {
+            self.drafts[*guess as usize].rows += 1;
+            return Some(*guess);
+        }
         self.key.clear();
-        let mut at = 0;
-        for (n, cut) in self.cuts.iter().enumerate() {
-            if n == in_head && hole.is_some() {
-                self.key.extend_from_slice(&text[at..head]);
-                self.key.extend_from_slice(&[MARK, HOLE]);
-                at = tail;
-            }
-            self.key.extend_from_slice(&text[at..cut.start]);
-            match cut.slot {
-                Slot::Plain => self.key.extend_from_slice(&[MARK, PLAIN]),
-                Slot::Keyed(..) => self.key.extend_from_slice(&[MARK, KEYED]),
-                Slot::Stamp(format) => {
-                    self.key.extend_from_slice(&[MARK, STAMP]);
-                    self.key.extend_from_slice(&format.to_bytes());
-                }
-            }
-            at = cut.end;
-        }
-        if in_head == self.cuts.len() && hole.is_some() {
-            self.key.extend_from_slice(&text[at..head]);
-            self.key.extend_from_slice(&[MARK, HOLE]);
-            at = tail;
-        }
-        self.key.extend_from_slice(&text[at..]);
+        let key = &mut self.key;
+        skeleton.parts(|part| {
+            key.extend_from_slice(part);
+            true
+        });
         if let Some(draft) = self.index.get(&self.key[..]) {
             self.drafts[*draft as usize].rows += 1;
+            *guess = *draft;
             return Some(*draft);
         }
         self.draft(text)
@@ -268,11 +282,11 @@ impl<'a> Lines<'a> {
         self.settle(Filed::fill).0
     }
 
-    /// Counts the templates, and hands on each row with its chunk, told by the template that it has
-    /// in the end; and what became of each draft.
+    /// Counts the templates, and hands on the rows of each chunk, some at once, told by the templates
+    /// that they have in the end; and what became of each draft.
     pub(super) fn settle(
         self,
-        mut fill: impl FnMut(&mut Filed<'a>, usize, &Row<'a>),
+        mut fill: impl FnMut(&mut Filed<'a>, usize, &[Row<'a>]),
     ) -> (Filed<'a>, Vec<Settled>) {
         let mut filed = Filed::default();
         let whole = filed.pool(PoolKey::Whole);
@@ -306,8 +320,8 @@ impl<'a> Lines<'a> {
                 } else {
                     WHOLE
                 });
-                fill(&mut filed, chunk, row);
             }
+            rows.chunks(ROWS_AT_ONCE).for_each(|rows| fill(&mut filed, chunk, rows));
             filed.chunks.push(rows);
         }
         let drafts = self.drafts.into_iter().zip(changes);
@@ -516,16 +530,16 @@ impl<'a> Filed<'a> {
 
     /// Finds the slots of a row whose template was changed.
     fn cut_again(&mut self, row: &mut Row<'_>, sources: &[Source]) {
-        let first = self.slots.len();
+        let first = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let end = u32::try_from(row.text.len()).unwrap_or(u32::MAX);
         let offset = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         for source in sources {
             let behind = |slots: usize| match slots {
                 0 => 0,
-                n => self.slots[row.first + n - 1].1,
+                n => self.slots[row.first as usize + n - 1].1,
             };
             let span = match *source {
-                Source::Slot(n) => self.slots[row.first + n],
+                Source::Slot(n) => self.slots[row.first as usize + n],
                 Source::Word { slots, offset: at, len } => {
                     let start = behind(slots) + offset(at);
                     (start, start + offset(len))
@@ -534,7 +548,7 @@ impl<'a> Filed<'a> {
             };
             self.slots.push(span);
         }
-        (row.first, row.count) = (first, sources.len());
+        (row.first, row.count) = (first, u32::try_from(sources.len()).unwrap_or(0));
     }
 
     fn is_frequent(&self, key: &[u8]) -> bool {
@@ -547,17 +561,27 @@ impl<'a> Filed<'a> {
         keys.and_then(|keys| keys.get(slot)).map_or(&[], |key| key)
     }
 
-    /// Files the slots of a row.
-    fn fill(&mut self, chunk: usize, row: &Row<'_>) {
+    /// Files the slots of some rows: pool after pool, since going to another one with each value
+    /// costs more than all else.
+    fn fill(&mut self, chunk: usize, rows: &[Row<'a>]) {
         if self.wordy.len() <= chunk {
             self.wordy.resize_with(chunk + 1, Texts::default);
         }
-        let slots = self.templates[row.template as usize].iter().filter_map(Piece::pool);
-        for (n, pool) in slots.enumerate() {
-            let text = row.slot(n, &self.slots).unwrap_or_default();
-            match &mut self.pools[pool as usize] {
-                Values::Texts(pool) => pool.push(chunk, text),
-                Values::Stamps(format, chunks) => {
+        let pools = |row: &Row<'_>| self.templates[row.template as usize].iter();
+        let mut ends = vec![0_usize; self.pools.len() + 1];
+        for pool in rows.iter().flat_map(pools).filter_map(Piece::pool) {
+            ends[pool as usize] += 1;
+        }
+        let mut start = 0;
+        for end in &mut ends {
+            start += std::mem::replace(end, start);
+        }
+        let mut sorted: Vec<&[u8]> = vec![b""; start];
+        for row in rows {
+            let slots = self.templates[row.template as usize].iter().filter_map(Piece::pool);
+            for (n, pool) in slots.enumerate() {
+                let text = row.slot(n, &self.slots).unwrap_or_default();
+                if let Values::Stamps(format, chunks) = &mut self.pools[pool as usize] {
                     if chunks.len() <= chunk {
                         chunks.resize_with(chunk + 1, Vec::new);
                     }
@@ -567,6 +591,17 @@ impl<'a> Filed<'a> {
                     let value = format.read(text).unwrap_or_default();
                     chunks[chunk].push(value.wrapping_sub(format.at(row.time)));
                 }
+                sorted[ends[pool as usize]] = text;
+                ends[pool as usize] += 1;
+            }
+        }
+        let mut start = 0;
+        for (pool, end) in self.pools.iter_mut().zip(ends) {
+            let texts = &sorted[std::mem::replace(&mut start, end)..end];
+            if let Values::Texts(pool) = pool
+                && !texts.is_empty()
+            {
+                pool.extend(chunk, texts);
             }
         }
     }
@@ -746,7 +781,7 @@ pub(super) fn put_texts<'p>(
     out: &mut Vec<u8>,
 ) {
     let beside: Vec<Aligned> = parents
-        .filter(|_| rows.len() >= TOLD_ROWS_MIN)
+        .filter(|_| plan.tries_parents() && rows.len() >= TOLD_ROWS_MIN)
         .filter_map(|parent| parent.beside(rows))
         .collect();
     let beside: Vec<Parent<'_>> = beside.iter().filter_map(Aligned::parent).collect();

@@ -5,6 +5,8 @@
 //! may end only where an ASCII sign that is neither letter, digit nor `_` stands on one side of
 //! the cut, so that no letter run and no token goes on in the next piece.
 
+#![expect(clippy::indexing_slicing, reason = "a byte is always within a table of 256")]
+
 use std::collections::{BTreeSet, HashSet};
 
 use super::filter::{TOKEN_CHARS_MIN, is_filtered, token_hash};
@@ -16,9 +18,67 @@ use crate::base::value::Value;
 #[derive(Debug, Default)]
 pub(super) struct Words {
     runs: HashSet<Box<str>, foldhash::fast::RandomState>,
+    short: Short,
     tokens: Vec<u64>,
     lower: String,
 }
+
+/// Letters of the runs that ids in hex consist of, which are more than all others.
+const SHORT_LETTERS: usize = 3;
+
+/// Which runs of so many small ASCII letters and fewer there are; looked up without hashing.
+#[derive(Debug)]
+struct Short(Box<[bool]>);
+
+impl Default for Short {
+    fn default() -> Self {
+        Self(vec![false; 27 * 27 * 27].into())
+    }
+}
+
+impl Short {
+    /// The place of a run; `None` where it is another one.
+    fn of(&mut self, run: &str) -> Option<&mut bool> {
+        if run.len() > SHORT_LETTERS || !run.bytes().all(|b| b.is_ascii_lowercase()) {
+            return None;
+        }
+        self.0.get_mut(run.bytes().fold(0, |n, b| n * 27 + usize::from(b - b'a') + 1))
+    }
+
+    /// Those that there were, in no order.
+    fn drain(&mut self) -> impl Iterator<Item = String> {
+        let run = |mut n: usize| {
+            let mut run = String::new();
+            while n > 0 {
+                run.insert(0, char::from(b'a' + (n % 27 - 1).to_le_bytes()[0]));
+                n /= 27;
+            }
+            run
+        };
+        let there = self.0.iter_mut().enumerate();
+        there.filter_map(move |(n, there)| std::mem::take(there).then(|| run(n)))
+    }
+}
+
+/// What a byte of ASCII is in a token.
+const SIGN: u8 = 0;
+const LETTER: u8 = 1;
+const DIGIT: u8 = 2;
+const UNDERSCORE: u8 = 3;
+const CLASSES: [u8; 256] = {
+    let mut classes = [SIGN; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        classes[byte as usize] = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => LETTER,
+            b'0'..=b'9' => DIGIT,
+            b'_' => UNDERSCORE,
+            _ => SIGN,
+        };
+        byte += 1;
+    }
+    classes
+};
 
 impl Words {
     /// Adds what a piece of UTF-8 text holds.
@@ -53,26 +113,42 @@ impl Words {
     /// The same as for other text, for which the tables of Unicode are not needed.
     fn add_ascii(&mut self, piece: &[u8]) {
         let mut lower = std::mem::take(&mut self.lower);
-        let is_token = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-        for token in piece.split(|b| !is_token(b)).filter(|token| !token.is_empty()) {
-            lower.clear();
-            lower.extend(token.iter().map(|b| char::from(b.to_ascii_lowercase())));
+        lower.clear();
+        lower.extend(piece.iter().map(|b| char::from(b.to_ascii_lowercase())));
+        let bytes = lower.as_bytes();
+        let class = |at: usize| bytes.get(at).map_or(SIGN, |b| CLASSES[usize::from(*b)]);
+        let mut at = 0;
+        while at < bytes.len() {
+            let start = at;
             let mut has_digit = false;
-            for run in lower.split(|c: char| !c.is_ascii_alphabetic()) {
-                has_digit |= run.len() < lower.len();
-                if !run.is_empty() {
-                    self.add_run(run);
+            loop {
+                match class(at) {
+                    SIGN => break,
+                    LETTER => {
+                        let run = at;
+                        while class(at) == LETTER {
+                            at += 1;
+                        }
+                        self.add_run(lower.get(run..at).unwrap_or_default());
+                    }
+                    other => {
+                        has_digit |= other == DIGIT;
+                        at += 1;
+                    }
                 }
             }
-            if has_digit && lower.len() >= TOKEN_CHARS_MIN && is_filtered(&lower) {
-                self.tokens.push(token_hash(&lower));
+            if has_digit && at - start >= TOKEN_CHARS_MIN {
+                self.tokens.push(token_hash(lower.get(start..at).unwrap_or_default()));
             }
+            at += 1;
         }
         self.lower = lower;
     }
 
     fn add_run(&mut self, run: &str) {
-        if !self.runs.contains(run) {
+        if let Some(short) = self.short.of(run) {
+            *short = true;
+        } else if !self.runs.contains(run) {
             self.runs.insert(run.into());
         }
     }
@@ -81,7 +157,7 @@ impl Words {
     pub(super) fn end_chunk(&mut self) -> BTreeSet<String> {
         self.tokens.sort_unstable();
         self.tokens.dedup();
-        self.runs.drain().map(String::from).collect()
+        self.short.drain().chain(self.runs.drain().map(String::from)).collect()
     }
 
     /// Takes the tokens of another, which has ended its chunk.

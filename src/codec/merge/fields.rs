@@ -18,9 +18,7 @@ use crate::base::value::Value;
 use crate::codec::Strength;
 use crate::codec::body::{Part, lazily};
 use crate::codec::chunk_fields::{ChunkFields, FieldsView, Lines};
-use crate::codec::fields::{
-    Kind, LESS, LOOSE, Place, Shapes, SharedFields, Source, WHOLE, put_text,
-};
+use crate::codec::fields::{LESS, LOOSE, Place, Shapes, SharedFields, Source, WHOLE};
 use crate::codec::lines::{ChunkLines, Values, View};
 use crate::codec::pack::put_len;
 use crate::codec::parents::{BOTH, MESSAGE, RowIds};
@@ -28,6 +26,7 @@ use crate::codec::places::Codes;
 use crate::codec::pool::{Plan, Pool};
 use crate::codec::record::write_fields;
 use crate::codec::told::put_told;
+use crate::codec::value_text::{Kind, put_text};
 
 /// What stands in the fields' sections.
 pub(super) struct Sections {

@@ -16,11 +16,12 @@ use crate::base::find::Finder;
 use crate::base::value::Value;
 use crate::codec::ask::{Asked, Watch};
 use crate::codec::chunk_fields::FieldsView;
-use crate::codec::fields::{Kind, Shapes, read_text};
+use crate::codec::fields::Shapes;
 use crate::codec::filter::TOKEN_CHARS_MIN;
 use crate::codec::record::read_fields;
 use crate::codec::set::RowSet;
 use crate::codec::template::Piece;
+use crate::codec::value_text::{Kind, read_text};
 use crate::codec::words::Words;
 
 /// What may be spelled otherwise in a value than in the text of an object: an escape, and a number
