@@ -28,7 +28,7 @@ mod bytes;
 mod column;
 mod fields;
 mod lines;
-mod sent;
+pub(crate) mod sent;
 
 /// A record as the pages tell it.
 struct Found {
@@ -347,8 +347,7 @@ fn read_logged(from: &mut Bytes<'_>) -> Found {
 
 /// All records below a data directory: of its segments, then of its log.
 fn read_directory(dir: &Path) -> BTreeMap<u64, Found> {
-    let mut files = Vec::new();
-    list(dir, &mut files);
+    let files = files(dir);
     let mut found = BTreeMap::new();
     for (ending, read) in [("seg", read_segment as fn(&[u8]) -> _), ("log", read_log)] {
         let is = |path: &&PathBuf| path.extension().is_some_and(|e| e == ending);
@@ -361,15 +360,19 @@ fn read_directory(dir: &Path) -> BTreeMap<u64, Found> {
     found
 }
 
-fn list(dir: &Path, found: &mut Vec<PathBuf>) {
+/// All files below a directory.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            list(&path, found);
+            found.extend(files(&path));
         } else {
             found.push(path);
         }
     }
+    found.sort();
+    found
 }
 
 /// Holds what the reader finds on disk against what was sent and what is answered.

@@ -16,7 +16,7 @@ use corpus::{chunks_of, decode, read};
 use crate::support::corpora;
 
 #[path = "../../benches/corpus.rs"]
-mod corpus;
+pub(crate) mod corpus;
 
 /// The beginning of each file, in every run.
 #[test]
