@@ -3,7 +3,7 @@
 //! Names are decided on shapes, values where they stand: in columns of their own, or in slots of
 //! the lines, which are read through [`Lines`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use super::ask::{self, Asked as Answer, Watch};
@@ -11,12 +11,13 @@ use super::body::lazily;
 use super::column::{Column, take_column};
 use super::derived::{fields_of, without_message};
 use super::fields::{Entry, LESS, LOOSE, Place, SharedFields, Source, WHOLE};
+use super::items::Items;
 use super::lines::{Cuts, Reader, View};
 use super::own::OwnRows;
 use super::pack::{Damage, Read, done};
 use super::parents::RowIds;
 use super::places::{Codes, Places, Walk};
-use super::probe::Probe;
+use super::question::Asked;
 use super::record::read_fields;
 use super::set::RowSet;
 use super::texts::Texts;
@@ -26,7 +27,7 @@ use super::work;
 use crate::base::error::{Error, Result};
 use crate::base::find::Finder;
 use crate::base::flatten::Flat;
-use crate::base::fold::Folder;
+use crate::base::record::Defects;
 use crate::base::value::{Field, Value};
 
 /// Where the lines of the same rows are read.
@@ -35,8 +36,8 @@ pub(super) trait Lines {
     fn around(&self) -> Result<View<'_>>;
     /// The messages.
     fn messages(&self) -> Result<View<'_>>;
-    /// The bits of what is wrong with each row.
-    fn defects(&self) -> Result<&[i64]>;
+    /// What is wrong with a row.
+    fn defects(&self, row: usize) -> Result<Defects>;
 }
 
 /// The fields of a chunk.
@@ -49,7 +50,19 @@ pub(super) struct ChunkFields {
     places: Places,
     /// By the same numbers, with the number in the segment and one (0 for loose rows).
     columns: Vec<(u32, Column)>,
+    /// By the same numbers the items of arrays and of loose rows, once they were asked for.
+    items: Vec<OnceLock<Items>>,
+    special: OnceLock<Special>,
     own: OnceLock<OwnRows>,
+}
+
+/// Rows with values that stand in no column.
+#[derive(Debug)]
+struct Special {
+    derived: RowSet,
+    /// In slots around the message, and in which pools these are.
+    in_slots: RowSet,
+    pools: Vec<u32>,
 }
 
 impl ChunkFields {
@@ -103,8 +116,9 @@ impl ChunkFields {
         let slots = shapes.iter().map(slots).collect();
         let places = Places::new(Codes::new(&kinds, shapes.len()), slots, columns.len());
         let shapes = shapes.into_iter().map(|(shape, _)| shape).collect();
-        let own = OnceLock::new();
-        Ok(Self { shared: Arc::clone(shared), shapes, places, columns, own })
+        let items = columns.iter().map(|_| OnceLock::new()).collect();
+        let (special, own) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { shared: Arc::clone(shared), shapes, places, columns, items, special, own })
     }
 
     /// Which shape each row has, by its number in this chunk.
@@ -146,6 +160,13 @@ impl ChunkFields {
         self.shape_of(kind) <= LESS
     }
 
+    /// Is a slot around the message a field of rows of this kind?
+    fn is_around(&self, kind: u32, slot: usize) -> bool {
+        let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+        let source = Source::Slot(Place::Around, slot);
+        self.entries(kind).iter().any(|entry| entry.source == source)
+    }
+
     /// Is something of these rows only known once their texts are read?
     fn is_derived(&self, kind: u32) -> bool {
         matches!(self.shape_of(kind), WHOLE | LESS)
@@ -166,7 +187,10 @@ impl ChunkFields {
     pub(super) fn weight(&self) -> usize {
         let columns: usize = self.columns.iter().map(|(_, column)| column.weight()).sum();
         let own = self.own.get().map_or(0, OwnRows::weight);
-        columns + self.places.weight() + self.shapes.len() * 4 + own
+        let items: usize = self.items.iter().filter_map(OnceLock::get).map(Items::weight).sum();
+        // Sets of rows are a bit a row.
+        let special = self.special.get().map_or(0, |_| self.places.kinds().len() / 4);
+        columns + items + special + self.places.weight() + self.shapes.len() * 4 + own
     }
 }
 
@@ -274,78 +298,101 @@ impl FieldsView<'_> {
         among: &RowSet,
         watch: &mut dyn Watch,
     ) -> Answer<RowSet> {
-        let rows = among.rows();
-        let probe = Probe::within(finder.clone());
-        let mut found = RowSet::none(rows);
-        if probe.holds(b"null") {
-            found = found.or(&self.fields.kinds(|kind| {
-                self.fields.entries(kind).iter().any(|e| matches!(e.source, Source::Nowhere))
-            }));
-        }
-        for ((pool, column), local) in self.fields.columns.iter().zip(0_u32..) {
-            watch.worked(column.len() / 64)?;
-            let kind = pool.checked_sub(1).map(|pool| self.fields.shared.kind_of(pool));
-            let values = match kind {
-                Some(Some(Kind::Array)) | None => {
-                    self.checked(find_in_items(finder, column, kind.is_none()))?
-                }
-                _ => {
-                    let none = Texts::default();
-                    probe.of_column(column, &none, &RowSet::none(0))
-                }
-            };
-            if !values.is_none() {
-                found = found.or(&self.fields.places.rows_with(local, &values));
-            }
-        }
-        found = found.and(among);
-        let derived = self.fields.kinds(|kind| self.fields.is_derived(kind));
-        let left = derived.and(among).minus(&found);
-        let view = self.lines.around()?;
-        let known = view.shared.question(finder);
-        let Some(question) = known.question() else { return Ok(found) };
+        let fields = self.fields;
+        let known = fields.shared.question(finder);
+        let Some(question) = known.question() else { return Ok(RowSet::none(among.rows())) };
+        let mut found = self.find_in_columns(&question.whole, watch)?.and(among);
+        let special = lazily(&fields.special, || self.special())?;
+        let left = special.derived.and(among).minus(&found);
         if !left.is_none() {
-            let own = lazily(&self.fields.own, || OwnRows::new(self, &derived))?;
+            let own = lazily(&fields.own, || OwnRows::new(self, &special.derived))?;
             found = found.or(&own.find(self, finder, question, &left, watch)?);
         }
-        let in_slots = self.fields.kinds(|kind| {
-            let around = |e: &Entry| matches!(e.source, Source::Slot(Place::Around, _));
-            self.fields.entries(kind).iter().any(around)
-        });
-        let left = in_slots.and(among).minus(&found);
+        let left = special.in_slots.and(among).minus(&found);
         if left.is_none() {
             return Ok(found);
         }
+        let view = self.lines.around()?;
+        let known = view.shared.question(finder);
+        let Some(question) = known.question() else { return Ok(found) };
         let mut is_field = |row: usize, slot: usize| {
-            let kind = self.fields.places.kinds().get(row).unwrap_or_default();
-            let is = |e: &Entry| {
-                e.source == Source::Slot(Place::Around, u32::try_from(slot).unwrap_or(u32::MAX))
-            };
-            self.fields.entries(kind).iter().any(is)
+            let kind = fields.places.kinds().get(row).unwrap_or_default();
+            fields.is_around(kind, slot)
         };
-        Ok(found.or(&view.find_in_slots(&question.whole, &mut is_field, &left, watch)?))
+        let (asked, pools) = (&question.whole, &special.pools);
+        Ok(found.or(&view.find_in_slots(asked, pools, &mut is_field, &left, watch)?))
+    }
+
+    /// The rows where a value that stands in a column passes, or is null.
+    fn find_in_columns(&self, asked: &Asked, watch: &mut dyn Watch) -> Answer<RowSet> {
+        let fields = self.fields;
+        let mut found = RowSet::none(fields.places.kinds().len());
+        if asked.probe.holds(b"null") {
+            found = fields.kinds(|kind| {
+                fields.entries(kind).iter().any(|e| matches!(e.source, Source::Nowhere))
+            });
+        }
+        for ((pool, column), local) in fields.columns.iter().zip(0_u32..) {
+            watch.worked(column.len() / 64)?;
+            let number = pool.checked_sub(1);
+            let kind = number.and_then(|pool| fields.shared.kind_of(pool));
+            let values = if matches!(kind, Some(Kind::Array) | None) {
+                let cell = fields.items.get(local as usize);
+                let cell = cell.ok_or_else(|| self.missing())?;
+                let items = lazily(cell, || self.checked(items(column, number.is_none())))?;
+                items.find(&asked.probe, column.len())
+            } else {
+                let none = Texts::default();
+                let own = number.and_then(|pool| fields.shared.pools().get(pool as usize));
+                let entries = fields.shared.entries(asked, number.unwrap_or(u32::MAX));
+                asked.probe.of_column(column, own.map_or(&none, |own| own), entries)
+            };
+            if !values.is_none() {
+                found = found.or(&fields.places.rows_with(local, &values));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Finds out which rows have values that stand in no column.
+    fn special(&self) -> Result<Special> {
+        let fields = self.fields;
+        let derived = fields.kinds(|kind| fields.is_derived(kind));
+        let around = |e: &Entry| matches!(e.source, Source::Slot(Place::Around, _));
+        let in_slots = fields.kinds(|kind| fields.entries(kind).iter().any(around));
+        let mut pools = BTreeSet::new();
+        if !in_slots.is_none() {
+            let view = self.lines.around()?;
+            let lines = view.kinds()?;
+            let pairs = in_slots
+                .iter()
+                .filter_map(|row| Some((fields.places.kinds().get(row)?, lines.get(row)?)));
+            for (kind, line) in pairs.collect::<HashSet<_, foldhash::fast::RandomState>>() {
+                for entry in fields.entries(kind) {
+                    if let Source::Slot(Place::Around, slot) = entry.source {
+                        pools.extend(view.pool_of(line, slot)?);
+                    }
+                }
+            }
+        }
+        Ok(Special { derived, in_slots, pools: pools.into_iter().collect() })
     }
 }
 
-/// Which values, that are arrays or whole lists of fields, hold the text in some item.
-fn find_in_items(finder: &Finder, column: &Column, loose: bool) -> Read<RowSet> {
-    let (mut text, mut folder) = (Vec::new(), Folder::default());
-    let mut holds =
-        |text: &str| finder.is_in(if finder.folds() { folder.fold(text) } else { text });
-    let mut found = Vec::new();
+/// The items of a column of arrays, or of whole lists of fields.
+fn items(column: &Column, loose: bool) -> Read<Items> {
+    let (mut text, mut items) = (Vec::new(), Items::default());
     for n in 0..column.len() {
-        let is = if loose {
-            let fields = read_loose(column, n, &mut text)?;
-            fields.iter().any(|field| ask::any_text(&field.value, &mut holds))
+        if loose {
+            for field in read_loose(column, n, &mut text)? {
+                items.add(n, &field.value, &|_| false);
+            }
         } else {
             let stored = column.text(n, &mut text).ok_or(Damage("a value that is not there"))?;
-            ask::any_text(&read_text(Kind::Array, stored)?, &mut holds)
-        };
-        if is {
-            found.push(n);
+            items.add(n, &read_text(Kind::Array, stored)?, &|_| false);
         }
     }
-    Ok(RowSet::from_rows(column.len(), found))
+    Ok(items)
 }
 
 fn read_loose(column: &Column, n: usize, text: &mut Vec<u8>) -> Read<Vec<Field>> {
@@ -405,6 +452,19 @@ impl FieldReader<'_> {
         }
         self.walk.next();
         Ok(all)
+    }
+
+    /// The derived fields of a row, from the message where that gives them as well.
+    pub(super) fn of_object(&mut self, row: usize, in_message: bool) -> Result<Vec<Field>> {
+        let fields = self.view.fields;
+        let entries = fields.shared.shape(fields.shape_of_row(row)).unwrap_or_default();
+        let derived = entries.iter().filter(|e| matches!(e.source, Source::Derived(_)));
+        let names: Vec<&Arc<str>> = derived.filter_map(|e| fields.shared.name(e.name)).collect();
+        if !in_message || names.is_empty() {
+            return self.read(row);
+        }
+        let own = self.derived(row, Place::Message)?.iter();
+        Ok(own.filter(|field| names.contains(&&field.name)).cloned().collect())
     }
 
     /// Has a row a field that is meant and passes?

@@ -296,7 +296,7 @@ fn take_texts(input: &mut &[u8], count: usize) -> Read<Texts> {
                     .and_then(|len| end.checked_add(len))
                     .filter(|end| *end <= bytes.len())
                     .ok_or(Damage("a text beyond its column"))?;
-                ends.push(end);
+                ends.push(u32::try_from(end).map_err(|_| Damage("a text beyond its column"))?);
             }
             if end != bytes.len() {
                 return Err(Damage("text that belongs to no row"));

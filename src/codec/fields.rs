@@ -19,12 +19,15 @@ use super::pack::{
 };
 use super::parents::RowIds;
 use super::pool::{Plan, Pool};
+use super::question::{Asked, Known, Questions};
 use super::record::write_fields;
+use super::set::RowSet;
 use super::template::Filed;
 use super::texts::Texts;
 use super::told::put_told;
 use super::value_text::{KINDS, Kind, is_text_of, put_text};
 use super::words::Words;
+use crate::base::find::Finder;
 use crate::base::flatten::Flat;
 use crate::base::limits::{POOLS_MAX, SHAPE_BYTES_MAX, SHAPE_VARIANTS_MAX, SHAPES_MAX};
 use crate::base::record::Record;
@@ -592,6 +595,7 @@ pub(super) struct SharedFields {
     /// The types of the columns' values; `None` where no shape has one.
     kinds: Vec<Option<Kind>>,
     outlines: Outlines,
+    questions: Questions,
 }
 
 impl SharedFields {
@@ -626,7 +630,8 @@ impl SharedFields {
                 *kind = Some(entry.kind);
             }
         }
-        Ok(Self { names, shapes, loose, pools, kinds, outlines: Outlines::default() })
+        let (outlines, questions) = (Outlines::default(), Questions::default());
+        Ok(Self { names, shapes, loose, pools, kinds, outlines, questions })
     }
 }
 
@@ -639,6 +644,18 @@ impl SharedFields {
     /// The dictionary of loose fields.
     pub(super) fn loose(&self) -> &Arc<Texts> {
         &self.loose
+    }
+
+    /// What is known of a text.
+    pub(super) fn question(&self, finder: &Finder) -> Known {
+        self.questions.get(finder, &[])
+    }
+
+    /// Which entries of a column's dictionary pass.
+    pub(super) fn entries<'a>(&self, asked: &'a Asked, pool: u32) -> &'a RowSet {
+        static NONE: RowSet = RowSet::NOTHING;
+        let find_out = || self.pools.iter().map(|of| asked.probe.of_any(of)).collect();
+        asked.entries(find_out).get(pool as usize).unwrap_or(&NONE)
     }
 
     /// What templates tell of derived fields.

@@ -385,16 +385,18 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Those of `among` that have the text in a slot for which `is_field` says so.
+    /// Those of `among` that have the text in a slot of one of these pools for which `is_field`
+    /// says so.
     pub(super) fn find_in_slots(
         &self,
         asked: &Asked,
+        pools: &[u32],
         is_field: &mut dyn FnMut(usize, usize) -> bool,
         among: &RowSet,
         watch: &mut dyn Watch,
     ) -> Answer<RowSet> {
         let mut found = RowSet::none(among.rows());
-        for local in 0..u32::try_from(self.lines.pools.len()).unwrap_or(u32::MAX) {
+        for local in pools.iter().copied() {
             let values = self.ask(local, asked, watch)?;
             if values.is_none() {
                 continue;

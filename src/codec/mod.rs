@@ -14,6 +14,7 @@ mod fields;
 pub mod filter;
 mod hex;
 mod integers;
+mod items;
 mod lines;
 mod merge;
 mod names;

@@ -98,6 +98,8 @@ pub(super) struct Outline {
     pub(super) around: Vec<(u32, Stands)>,
     /// All slots, and what they must be like.
     pub(super) roles: Vec<(Place, u32, Role)>,
+    /// Does the object stand in the message, so that this gives it as well as the line?
+    pub(super) in_message: bool,
 }
 
 impl Outline {
@@ -117,7 +119,13 @@ impl Outline {
         if read.is_err() || !defects.is_empty() {
             return None;
         }
-        let mut outline = Self { roles: marked.roles.clone(), ..Self::default() };
+        let (begin, end) = marked.message;
+        let behind = marked.text.get(end..)?;
+        let before = marked.text.get(..begin)?;
+        let in_message = (begin..end).contains(&marked.object)
+            && !before.contains(&b'{')
+            && behind.trim_ascii().is_empty();
+        let mut outline = Self { roles: marked.roles.clone(), in_message, ..Self::default() };
         for Field { name, value } in &fields {
             match wanted {
                 Some(_) if name.contains(OPEN) => return None,

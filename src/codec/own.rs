@@ -2,7 +2,7 @@
 //! reading the object: [`outline`](super::outline) tells which values stand in which slots, and
 //! only rows whose values may cut it otherwise, or hold the text in some part, are read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use memchr::memmem;
@@ -11,11 +11,11 @@ use super::ask::{self, Asked as Answer, Watch};
 use super::chunk_fields::FieldsView;
 use super::column::Column;
 use super::fields::{Entry, LESS, Place, SharedFields, Source, WHOLE};
+use super::items::Items;
 use super::lines::{Values, View};
 use super::numbers::Spelling;
 use super::outline::{Outline, Role, Stands};
 use super::places::Codes;
-use super::probe::Probe;
 use super::question::Question;
 use super::set::RowSet;
 use super::template::Piece;
@@ -25,8 +25,7 @@ use crate::base::find::Finder;
 use crate::base::flatten::Flat;
 use crate::base::fold::Folder;
 use crate::base::json::read_scalar;
-use crate::base::record::{Defect, Defects};
-use crate::base::value::Value;
+use crate::base::record::Defect;
 
 /// Outlines that a segment remembers; the rows of further ones are read one by one.
 const OUTLINES_MAX: usize = 1 << 14;
@@ -102,16 +101,20 @@ fn made(
 #[derive(Debug)]
 pub(super) struct OwnRows {
     outlines: Vec<Arc<Outline>>,
+    /// The pools around the message that have values.
+    pools: Vec<u32>,
     /// For each row the number of its outline and one; 0: it has none.
     codes: Codes,
     /// Those without an outline, and those with values that may cut the object otherwise.
     odd: RowSet,
+    /// Those of them with braces in front of the object, perhaps.
+    braced: RowSet,
     /// Those that read as their outline says.
     plain: RowSet,
     /// Those of them with numbers that are shown otherwise than they are spelled (less a few zeros).
     respelled: RowSet,
     /// What the fields of odd rows are, once that was asked for.
-    kept: OnceLock<Option<Kept>>,
+    kept: OnceLock<Option<Items>>,
 }
 
 impl OwnRows {
@@ -124,6 +127,10 @@ impl OwnRows {
         let mut codes = vec![0_u32; derived.rows()];
         let mut odd = Vec::new();
         for row in derived.iter() {
+            let defects = fields.lines.defects(row)?;
+            if defects.has(Defect::Truncated) || defects.has(Defect::TooManyFields) {
+                odd.push(row);
+            }
             let kind = |kinds: &Codes| kinds.get(row).unwrap_or_default();
             let shape = fields.fields.shape_of_row(row);
             let cut = (shape, kind(lines), kind(texts));
@@ -145,13 +152,15 @@ impl OwnRows {
             }
         }
         let codes = Codes::new(&codes, outlines.len() + 1);
-        let cut_short = |bits: &i64| {
-            let defects = Defects::from_bits(bits.cast_unsigned());
-            defects.has(Defect::Truncated) || defects.has(Defect::TooManyFields)
-        };
-        let mut defects = fields.lines.defects()?.iter();
-        let mut odd = RowSet::from_rows(derived.rows(), odd)
-            .or(&RowSet::of(derived.rows(), |_| defects.next().is_some_and(cut_short)));
+        let mut odd = RowSet::from_rows(derived.rows(), odd);
+
+        let mut pools = BTreeSet::new();
+        for (outline, cut) in outlines.iter().zip(&cuts) {
+            for (slot, _) in &outline.around {
+                pools.extend(around.pool_of(cut.1, *slot)?);
+            }
+        }
+        let pools = pools.into_iter().collect();
 
         // Which outlines want which values of which pools to be like what.
         let mut wanted: HashMap<(Place, u32, Role), Vec<bool>> = HashMap::new();
@@ -170,6 +179,7 @@ impl OwnRows {
             }
         }
         let mut respelled = RowSet::none(derived.rows());
+        let mut braced = RowSet::none(derived.rows());
         for ((place, pool, role), marked) in wanted {
             let view = if place == Place::Around { &around } else { &messages };
             let with = |values: RowSet, rows: &mut RowSet| -> Result<()> {
@@ -180,13 +190,17 @@ impl OwnRows {
                 Ok(())
             };
             with(view.odd_values(pool, role)?, &mut odd)?;
+            if role == Role::Before {
+                with(view.odd_values(pool, role)?, &mut braced)?;
+            }
             if role == Role::Scalar {
                 with(view.odd_values(pool, Role::Exact)?, &mut respelled)?;
             }
         }
         let odd = odd.and(derived);
         let plain = derived.minus(&odd);
-        Ok(Self { outlines, codes, odd, plain, respelled, kept: OnceLock::new() })
+        let kept = OnceLock::new();
+        Ok(Self { outlines, pools, codes, odd, braced, plain, respelled, kept })
     }
 
     /// Those of `among` with a derived value that holds the text. None of them holds it in its
@@ -203,8 +217,7 @@ impl OwnRows {
         if !look.is_none()
             && let Some(kept) = self.kept(fields, &look, watch)?
         {
-            let with = kept.find(&question.whole.probe);
-            let rows = RowSet::from_rows(among.rows(), with);
+            let rows = kept.find(&question.whole.probe, among.rows());
             (found, look) = (rows.and(&look), RowSet::none(among.rows()));
         }
         let is_number = |b: u8| b.is_ascii_digit() || b"+-.e".contains(&b);
@@ -231,8 +244,8 @@ impl OwnRows {
             let across = question.may_lie_across();
             look = look.or(&with(&|outline| outline.varies && (across || holds(&outline.parts))));
             let left = plain.minus(&found).minus(&look);
-            if !left.is_none() && self.outlines.iter().any(|outline| !outline.around.is_empty()) {
-                let (more, maybe) = self.find_in_slots(fields, question, &left, watch)?;
+            if !left.is_none() && !self.pools.is_empty() {
+                let (more, maybe) = self.find_in_slots(fields, finder, &left, watch)?;
                 found = found.or(&more);
                 look = look.or(&maybe);
             }
@@ -251,30 +264,43 @@ impl OwnRows {
         Ok(found.or(&more))
     }
 
+    /// Does the message alone give the object of a row, whatever stands around it?
+    fn is_cut_in_message(&self, row: usize) -> bool {
+        let code = self.codes.get(row).unwrap_or_default() as usize;
+        let outline = code.checked_sub(1).and_then(|n| self.outlines.get(n));
+        outline.is_some_and(|outline| outline.in_message) && !self.braced.contains(row)
+    }
+
     /// The values of all odd rows; `None` where these are too many for what is asked, or too long.
     fn kept(
         &self,
         fields: &FieldsView<'_>,
         asked: &RowSet,
         watch: &mut dyn Watch,
-    ) -> Answer<Option<&Kept>> {
+    ) -> Answer<Option<&Items>> {
         if let Some(known) = self.kept.get() {
             return Ok(known.as_ref());
         }
         if self.odd.count() > KEPT_ROWS.max(2 * asked.count()) {
             return Ok(None);
         }
-        let mut kept = Kept::default();
+        let mut kept = Items::default();
         let mut reader = fields.reader()?;
         let mut all = self.odd.iter();
         let is_kept = loop {
             let Some(row) = all.next() else { break true };
             watch.worked(1)?;
             let message = reader.message(row)?;
-            for field in reader.read(row)? {
-                kept.add(row, &field.value, &message);
+            let in_message = self.is_cut_in_message(row);
+            let stands = |text: &str| {
+                let quoted = [b"\"", text.as_bytes(), b"\""].concat();
+                memmem::find(&message, &quoted).is_some()
+            };
+            for field in reader.of_object(row, in_message)? {
+                // What stands in the message within quotes was looked for there.
+                kept.add(row, &field.value, &stands);
             }
-            if kept.texts.total() > KEPT_BYTES_MAX {
+            if kept.bytes() > KEPT_BYTES_MAX {
                 break false;
             }
         };
@@ -285,7 +311,7 @@ impl OwnRows {
     fn find_in_slots(
         &self,
         fields: &FieldsView<'_>,
-        question: &Question,
+        finder: &Finder,
         among: &RowSet,
         watch: &mut dyn Watch,
     ) -> Answer<(RowSet, RowSet)> {
@@ -307,8 +333,10 @@ impl OwnRows {
             }
         };
         let view = fields.lines.around()?;
-        let whole = &question.whole;
-        let mut found = view.find_in_slots(whole, &mut is_value, among, watch)?;
+        let known = view.shared.question(finder);
+        let none = || RowSet::none(among.rows());
+        let Some(Question { whole, .. }) = known.question() else { return Ok((none(), none())) };
+        let mut found = view.find_in_slots(whole, &self.pools, &mut is_value, among, watch)?;
         spelled.retain(|(row, _)| !found.contains(*row));
         if !spelled.is_empty() {
             spelled.sort_unstable();
@@ -330,51 +358,8 @@ impl OwnRows {
 
     /// Bytes in memory, about.
     pub(super) fn weight(&self) -> usize {
-        let kept = self.kept.get().and_then(Option::as_ref).map_or(0, Kept::weight);
+        let kept = self.kept.get().and_then(Option::as_ref).map_or(0, Items::weight);
         self.codes.weight() + self.outlines.len() * 8 + self.codes.len() / 2 + kept
-    }
-}
-
-/// Values of odd rows, as people see them.
-#[derive(Debug, Default)]
-struct Kept {
-    texts: Texts,
-    /// The row of each.
-    rows: Vec<u32>,
-}
-
-impl Kept {
-    /// Adds what does not stand in the message within quotes, where it was looked for.
-    fn add(&mut self, row: usize, value: &Value, message: &[u8]) {
-        match value {
-            Value::Str(text) => {
-                let quoted = [b"\"", text.as_bytes(), b"\""].concat();
-                if memmem::find(message, &quoted).is_some() {
-                    return;
-                }
-                self.texts.push(text.as_bytes());
-            }
-            Value::Array(items) => {
-                for item in items {
-                    self.add(row, item, message);
-                }
-                return;
-            }
-            other => self.texts.push(other.to_string().as_bytes()),
-        }
-        self.rows.push(u32::try_from(row).unwrap_or(u32::MAX));
-    }
-
-    /// The rows with a value that passes.
-    fn find(&self, probe: &Probe) -> impl Iterator<Item = usize> {
-        let values = probe.of_any(&self.texts);
-        let rows: Vec<usize> =
-            values.iter().filter_map(|n| self.rows.get(n).map(|row| *row as usize)).collect();
-        rows.into_iter()
-    }
-
-    fn weight(&self) -> usize {
-        self.texts.weight() + self.rows.len() * size_of::<u32>()
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 
 use super::set::RowSet;
 
-/// Rows between two marks.
+/// Rows between two marks at least; more where there are many pools, so that marks take some two
+/// bytes a row at most.
 const MARK_ROWS: usize = 256;
 
 /// Small numbers, one a row, as narrow as they may be.
@@ -74,10 +75,7 @@ impl Codes {
             Self::Bytes(codes) => {
                 let mut table = [false; 256];
                 table.iter_mut().zip(marked).for_each(|(to, from)| *to = *from);
-                let mut codes = codes.iter();
-                RowSet::of(self.len(), |_| {
-                    codes.next().and_then(|n| table.get(usize::from(*n))).is_some_and(|is| *is)
-                })
+                RowSet::of_codes(codes, &table)
             }
             Self::Words(codes) => {
                 let mut codes = codes.iter();
@@ -110,6 +108,8 @@ pub(super) struct Places {
     takers: Vec<Vec<(u32, u32)>>,
     /// At every so many rows how many values of each pool stand before.
     marks: OnceLock<Vec<u32>>,
+    /// Rows between two marks.
+    step: usize,
     /// All but the marks, bytes.
     bytes: usize,
 }
@@ -130,7 +130,8 @@ impl Places {
         let lists: usize = slots.iter().map(|slots| 24 + 4 * slots.len()).sum();
         let lists = lists + takers.iter().map(|takers| 24 + 8 * takers.len()).sum::<usize>();
         let bytes = kinds.weight() + lists;
-        Self { kinds, slots, takers, marks: OnceLock::new(), bytes }
+        let step = MARK_ROWS.max(2 * pools);
+        Self { kinds, slots, takers, marks: OnceLock::new(), step, bytes }
     }
 
     /// The kind of each row.
@@ -215,9 +216,9 @@ impl Places {
         self.marks.get_or_init(|| {
             let pools = self.takers.len();
             let mut counts = vec![0_u32; pools];
-            let mut marks = Vec::with_capacity(pools * self.kinds.len().div_ceil(MARK_ROWS));
+            let mut marks = Vec::with_capacity(pools * self.kinds.len().div_ceil(self.step));
             self.kinds.each(|row, kind| {
-                if row.is_multiple_of(MARK_ROWS) {
+                if row.is_multiple_of(self.step) {
                     marks.extend_from_slice(&counts);
                 }
                 for pool in self.slots.get(kind).into_iter().flatten() {
@@ -270,13 +271,13 @@ impl Walk {
 
     /// Goes to a row; quick where it is not far behind the last one.
     pub(super) fn go(&mut self, places: &Places, row: usize) {
-        let mark = row / MARK_ROWS;
-        if row < self.row || mark > self.row / MARK_ROWS + 1 {
+        let mark = row / places.step;
+        if row < self.row || mark > self.row / places.step {
             let pools = places.takers.len();
             let counts = places.marks().get(mark * pools..(mark + 1) * pools);
             self.counts.clear();
             self.counts.extend_from_slice(counts.unwrap_or_default());
-            self.row = mark * MARK_ROWS;
+            self.row = mark * places.step;
         }
         while self.row < row {
             let kind = places.kinds.get(self.row).unwrap_or_default();

@@ -19,6 +19,15 @@ use crate::base::stamp::Format;
 /// A day, nanoseconds.
 const DAY_NS: i64 = 86_400_000_000_000;
 
+/// Texts up to this length are folded without a place in memory of their own.
+const SHORT: usize = 128;
+
+/// Bytes that are folded at a time: they stay in a core's nearest cache.
+const BLOCK: usize = 16 << 10;
+
+/// So many texts are passed one by one.
+const NEAR: usize = 16;
+
 /// Where the text must stand in the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Fit {
@@ -92,32 +101,88 @@ impl Probe {
         if !self.folds() {
             return self.passes(value);
         }
+        // Folding makes no ASCII text longer.
+        if value.is_ascii() && value.len() < self.needle().len() {
+            return false;
+        }
+        let mut room = [0; SHORT];
+        if let Some(short) = lowered(value, &mut room) {
+            return self.passes(short);
+        }
         let mut folded = String::with_capacity(value.len());
         fold_bytes(value, &mut folded);
         self.passes(folded.as_bytes())
     }
 
-    /// Which of these texts pass. They are folded already where that is wanted.
-    pub(super) fn of_texts(&self, texts: &Texts) -> RowSet {
+    /// Which of these texts, as they are, pass.
+    pub(super) fn of_any(&self, texts: &Texts) -> RowSet {
         if self.fit != Fit::Within {
             let mut values = texts.iter();
-            return RowSet::of(texts.len(), |_| values.next().is_some_and(|v| self.passes(v)));
+            return RowSet::of(texts.len(), |_| values.next().is_some_and(|v| self.holds(v)));
         }
         let mut found = Vec::new();
+        if !self.folds() {
+            self.search(&texts.bytes, 0, &texts.ends, 0, &mut found);
+        } else if texts.bytes.is_ascii() {
+            self.search_lowered(texts, &mut found);
+        } else {
+            let folded = texts.folded();
+            self.search(&folded.bytes, 0, &folded.ends, 0, &mut found);
+        }
+        RowSet::from_rows(texts.len(), found)
+    }
+
+    /// Looks through ASCII texts in any case, a block at a time: to lower them again costs less
+    /// than to keep them twice.
+    fn search_lowered(&self, texts: &Texts, found: &mut Vec<usize>) {
+        let (mut first, mut block) = (0, Vec::with_capacity(BLOCK));
+        while first < texts.len() {
+            let start = texts.start(first);
+            let rest = texts.ends.get(first..).unwrap_or_default();
+            let most = rest.partition_point(|end| *end as usize <= start + BLOCK).max(1);
+            let ends = rest.get(..most).unwrap_or_default();
+            let end = ends.last().map_or(start, |end| *end as usize);
+            block.clear();
+            block.extend_from_slice(texts.bytes.get(start..end).unwrap_or_default());
+            block.make_ascii_lowercase();
+            self.search(&block, start, ends, first, found);
+            first += most;
+        }
+    }
+
+    /// Adds the numbers of texts that pass. `bytes` are those of the texts that end at `ends`, less
+    /// the `base` bytes before; the first is number `first`.
+    fn search(
+        &self,
+        bytes: &[u8],
+        base: usize,
+        ends: &[u32],
+        first: usize,
+        found: &mut Vec<usize>,
+    ) {
+        let end_of = |n: usize| ends.get(n).map(|end| *end as usize - base);
         let (mut at, mut n) = (0, 0);
-        while let Some(hit) = texts.bytes.get(at..).and_then(|rest| self.search.find(rest)) {
+        while let Some(hit) = bytes.get(at..).and_then(|rest| self.search.find(rest)) {
             let hit = at + hit;
-            while texts.ends.get(n).is_some_and(|end| *end <= hit) {
+            // Where hits are rare, texts between them are passed over quickly.
+            if end_of(n + NEAR).is_some_and(|end| end <= hit) {
+                n += ends
+                    .get(n..)
+                    .unwrap_or_default()
+                    .partition_point(|e| *e as usize - base <= hit);
+            }
+            while end_of(n).is_some_and(|end| end <= hit) {
                 n += 1;
             }
-            let Some(end) = texts.ends.get(n).copied() else { break };
+            let Some(end) = end_of(n) else { break };
+            let start = n.checked_sub(1).and_then(end_of).unwrap_or(0);
             // One that goes on in the next text is none, nor can a later one in this text end in it.
-            if hit + self.needle().len() <= end && texts.get(n).is_some_and(|v| self.passes(v)) {
-                found.push(n);
+            let fits = hit + self.needle().len() <= end;
+            if fits && bytes.get(start..end).is_some_and(|value| self.passes(value)) {
+                found.push(first + n);
             }
             at = end.max(hit + 1);
         }
-        RowSet::from_rows(texts.len(), found)
     }
 
     /// Which values of a column pass; `own` is the dictionary of its place, and `entries` which of
@@ -172,11 +237,6 @@ impl Probe {
             }
             Column::Texts(texts) => self.of_any(texts),
         }
-    }
-
-    /// Which of these texts, as they are, pass.
-    pub(super) fn of_any(&self, texts: &Texts) -> RowSet {
-        self.of_texts(if self.folds() { texts.folded() } else { texts })
     }
 
     /// All values as texts, asked in one pass.
@@ -331,15 +391,18 @@ impl Probe {
         if self.fit == Fit::Within && !self.is_plain() {
             return true;
         }
-        let mut folded = String::new();
-        let front = if self.folds() {
+        let (mut room, mut folded) = ([0; SHORT], String::new());
+        let front = if !self.folds() {
+            front
+        } else if let Some(short) = lowered(front, &mut room) {
+            short
+        } else {
             fold_bytes(front, &mut folded);
             folded.as_bytes()
-        } else {
-            front
         };
-        (1..=self.needle().len())
-            .any(|len| self.needle().get(..len).is_some_and(|start| front.ends_with(start)))
+        let Some(last) = front.last() else { return false };
+        memchr::memchr_iter(*last, self.needle())
+            .any(|at| self.needle().get(..=at).is_some_and(|start| front.ends_with(start)))
     }
 }
 
@@ -392,6 +455,14 @@ fn nibble(digit: u8) -> u8 {
         b'0'..=b'9' => digit - b'0',
         _ => (digit & 0x1f) + 9,
     }
+}
+
+/// A short ASCII text, folded.
+fn lowered<'r>(text: &[u8], room: &'r mut [u8; SHORT]) -> Option<&'r [u8]> {
+    let room = room.get_mut(..text.len()).filter(|_| text.is_ascii())?;
+    room.copy_from_slice(text);
+    room.make_ascii_lowercase();
+    Some(room)
 }
 
 fn fold_bytes(text: &[u8], out: &mut String) {

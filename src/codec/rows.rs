@@ -50,6 +50,7 @@ pub(super) struct ChunkRows {
     format: OnceLock<Named<str>>,
     via: OnceLock<Named<Via>>,
     tag: OnceLock<Named<str>>,
+    /// One for all rows where all have the same.
     defects: OnceLock<Vec<i64>>,
     around: OnceLock<ChunkLines>,
     messages: OnceLock<ChunkLines>,
@@ -183,7 +184,6 @@ impl ChunkRows {
     fn put_together(&self, row: usize, readers: &mut Readers<'_>) -> Result<Record> {
         let beyond = || self.beyond(row);
         let received = lazily(&self.received, || self.integers(Part::Received))?;
-        let defects = lazily(&self.defects, || self.integers(Part::Defects))?;
         Ok(Record {
             id: *self.ids()?.get(row).ok_or_else(beyond)?,
             time: *Rows::times(self)?.get(row).ok_or_else(beyond)?,
@@ -198,7 +198,7 @@ impl ChunkRows {
             format: self.formats()?.get(row).cloned(),
             via: self.vias()?.get(row).cloned().ok_or_else(beyond)?,
             tag: self.tags()?.get(row).cloned(),
-            defects: Defects::from_bits(defects.get(row).ok_or_else(beyond)?.cast_unsigned()),
+            defects: self.defects(row)?,
         })
     }
 
@@ -222,6 +222,19 @@ impl ChunkRows {
             })
         })?;
         Ok(FieldsView { fields, lines: self, here: &self.here })
+    }
+
+    fn defects(&self, row: usize) -> Result<Defects> {
+        let bits = lazily(&self.defects, || {
+            let mut bits = self.integers(Part::Defects)?;
+            if bits.first().is_some_and(|first| bits.iter().all(|other| other == first)) {
+                bits.truncate(1);
+                bits.shrink_to_fit();
+            }
+            Ok::<_, Error>(bits)
+        })?;
+        let bits = if bits.len() == 1 { bits.first() } else { bits.get(row) };
+        Ok(Defects::from_bits(bits.ok_or_else(|| self.beyond(row))?.cast_unsigned()))
     }
 
     pub(super) fn vias(&self) -> Result<&Named<Via>> {
@@ -544,7 +557,7 @@ impl Lines for ChunkRows {
     fn messages(&self) -> Result<View<'_>> {
         Self::messages(self)
     }
-    fn defects(&self) -> Result<&[i64]> {
-        Ok(lazily(&self.defects, || self.integers(Part::Defects))?)
+    fn defects(&self, row: usize) -> Result<Defects> {
+        Self::defects(self, row)
     }
 }

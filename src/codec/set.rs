@@ -46,6 +46,15 @@ impl RowSet {
         Self::from_words(rows, (0..rows.div_ceil(WORD)).map(word).collect())
     }
 
+    /// Those whose code is marked.
+    pub fn of_codes(codes: &[u8], marked: &[bool; 256]) -> Self {
+        let word = |codes: &[u8]| {
+            let bit = |code: &u8| marked.get(usize::from(*code)).is_some_and(|marked| *marked);
+            codes.iter().rev().fold(0, |word, code| word << 1 | u64::from(bit(code)))
+        };
+        Self::from_words(codes.len(), codes.chunks(WORD).map(word).collect())
+    }
+
     /// From some rows, in any order; those that are not there are left out.
     pub fn from_rows(rows: usize, some: impl IntoIterator<Item = usize>) -> Self {
         let mut words = vec![0_u64; rows.div_ceil(WORD)];

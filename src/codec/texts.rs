@@ -6,51 +6,51 @@ use std::sync::OnceLock;
 
 use crate::base::fold::fold_into;
 
+/// A place in texts.
+fn narrow(at: usize) -> u32 {
+    debug_assert!(u32::try_from(at).is_ok(), "texts of 4 GiB");
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
 /// Values of bytes, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Texts {
     pub(super) bytes: Vec<u8>,
-    pub(super) ends: Vec<usize>,
-    /// Made when first asked for; none where they are folded already.
-    folded: OnceLock<Option<Box<Self>>>,
+    /// Where each ends; all together have less than 4 GiB (`limits::COLUMN_BYTES_MAX`).
+    pub(super) ends: Vec<u32>,
+    /// Made when first asked for.
+    folded: OnceLock<Box<Self>>,
 }
 
 impl Texts {
     /// From all their bytes and where each ends.
-    pub(super) fn new(bytes: Vec<u8>, ends: Vec<usize>) -> Self {
+    pub(super) fn new(bytes: Vec<u8>, ends: Vec<u32>) -> Self {
         Self { bytes, ends, folded: OnceLock::new() }
     }
 
-    /// The same, folded, for searching; to be asked for only once they are complete. What is no
-    /// UTF-8 is made such.
+    /// The same, folded, for searching where they are not all ASCII; to be asked for only once they
+    /// are complete. What is no UTF-8 is made such.
     pub(super) fn folded(&self) -> &Self {
-        let folded = self.folded.get_or_init(|| self.fold().map(Box::new));
-        folded.as_deref().unwrap_or(self)
-    }
-
-    fn fold(&self) -> Option<Self> {
-        if self.bytes.is_ascii() {
-            let upper = self.bytes.iter().any(u8::is_ascii_uppercase);
-            return upper.then(|| Self::new(self.bytes.to_ascii_lowercase(), self.ends.clone()));
-        }
-        let mut all = String::with_capacity(self.bytes.len());
-        let mut ends = Vec::with_capacity(self.len());
-        for text in self.iter() {
-            fold_into(&String::from_utf8_lossy(text), &mut all);
-            ends.push(all.len());
-        }
-        Some(Self::new(all.into_bytes(), ends))
+        self.folded.get_or_init(|| {
+            let mut all = String::with_capacity(self.bytes.len());
+            let mut ends = Vec::with_capacity(self.len());
+            for text in self.iter() {
+                fold_into(&String::from_utf8_lossy(text), &mut all);
+                ends.push(narrow(all.len()));
+            }
+            Box::new(Self::new(all.into_bytes(), ends))
+        })
     }
 
     /// Adds one at the end.
     pub(super) fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
-        self.ends.push(self.bytes.len());
+        self.ends.push(narrow(self.bytes.len()));
     }
 
     /// Ends a value that was written piece by piece through [`Texts::open`].
     pub(super) fn close(&mut self) {
-        self.ends.push(self.bytes.len());
+        self.ends.push(narrow(self.bytes.len()));
     }
 
     /// Where the pieces of the next value go.
@@ -70,19 +70,20 @@ impl Texts {
 
     /// One of them.
     pub(super) fn get(&self, n: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(n)?;
+        let end = *self.ends.get(n)? as usize;
         self.bytes.get(self.start(n)..end)
     }
 
     /// Where the `n`-th starts.
     pub(super) fn start(&self, n: usize) -> usize {
-        n.checked_sub(1).and_then(|n| self.ends.get(n)).copied().unwrap_or(0)
+        n.checked_sub(1).and_then(|n| self.ends.get(n)).map_or(0, |end| *end as usize)
     }
 
     /// In their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
+            let end = end as usize;
             let text = self.bytes.get(start..end).unwrap_or_default();
             start = end;
             text
@@ -102,8 +103,8 @@ impl Texts {
 
     /// Bytes in memory.
     pub(super) fn weight(&self) -> usize {
-        let folded = self.folded.get().and_then(Option::as_deref);
-        self.bytes.len() + self.ends.len() * size_of::<usize>() + folded.map_or(0, Self::weight)
+        let folded = self.folded.get().map(|folded| folded.weight());
+        self.bytes.len() + self.ends.len() * size_of::<u32>() + folded.unwrap_or(0)
     }
 }
 

@@ -28,7 +28,7 @@ mod bytes;
 mod column;
 mod fields;
 mod lines;
-pub(crate) mod sent;
+mod sent;
 
 /// A record as the pages tell it.
 struct Found {
@@ -347,7 +347,8 @@ fn read_logged(from: &mut Bytes<'_>) -> Found {
 
 /// All records below a data directory: of its segments, then of its log.
 fn read_directory(dir: &Path) -> BTreeMap<u64, Found> {
-    let files = files(dir);
+    let mut files = Vec::new();
+    list(dir, &mut files);
     let mut found = BTreeMap::new();
     for (ending, read) in [("seg", read_segment as fn(&[u8]) -> _), ("log", read_log)] {
         let is = |path: &&PathBuf| path.extension().is_some_and(|e| e == ending);
@@ -360,19 +361,15 @@ fn read_directory(dir: &Path) -> BTreeMap<u64, Found> {
     found
 }
 
-/// All files below a directory.
-pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+fn list(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            found.extend(files(&path));
+            list(&path, found);
         } else {
             found.push(path);
         }
     }
-    found.sort();
-    found
 }
 
 /// Holds what the reader finds on disk against what was sent and what is answered.

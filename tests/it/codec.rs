@@ -16,7 +16,7 @@ use corpus::{chunks_of, decode, read};
 use crate::support::corpora;
 
 #[path = "../../benches/corpus.rs"]
-pub(crate) mod corpus;
+mod corpus;
 
 /// The beginning of each file, in every run.
 #[test]

@@ -29,7 +29,6 @@ mod verify;
 mod ways_in;
 // What is on disk, read from the pages on its format alone.
 mod by_hand;
-mod fuzzed; // and by nobody's hand
 // Real log files: encoded and decoded, imported and compared byte for byte.
 mod codec;
 mod corpora;

@@ -13,7 +13,7 @@ use super::inputs::{AROUND, Chunk, Inputs, MESSAGES};
 use super::lines::{Target, United};
 use super::told::Told;
 use crate::base::error::{Error, Result};
-use crate::base::record::Record;
+use crate::base::record::{Defects, Record};
 use crate::base::value::Value;
 use crate::codec::Strength;
 use crate::codec::body::{Part, lazily};
@@ -376,7 +376,9 @@ impl Lines for Texts<'_> {
     fn messages(&self) -> Result<View<'_>> {
         self.view(MESSAGES)
     }
-    fn defects(&self) -> Result<&[i64]> {
-        Ok(lazily(&self.defects, || self.near.integers(Part::Defects))?)
+    fn defects(&self, row: usize) -> Result<Defects> {
+        let bits = lazily(&self.defects, || self.near.integers(Part::Defects))?;
+        let bits = bits.get(row).copied().unwrap_or_default();
+        Ok(Defects::from_bits(bits.cast_unsigned()))
     }
 }

@@ -11,7 +11,7 @@ fn mix(n: u64) -> u64 {
 }
 
 /// What a syslog server is sent: every kind of column is for something in here.
-pub(crate) fn syslog_lines(round: u64) -> Vec<Vec<u8>> {
+pub(super) fn syslog_lines(round: u64) -> Vec<Vec<u8>> {
     let line = |n: u64| {
         let (hash, second, minute, ms) = (mix(n ^ round << 40), n % 60, n / 60 % 60, n % 1000);
         let trace = format!("{:08x}-{:04x}-4000-8000-{:012x}", hash >> 32, n, hash & 0xffff_ffff);
@@ -89,7 +89,7 @@ pub(crate) fn syslog_lines(round: u64) -> Vec<Vec<u8>> {
 }
 
 /// Objects: flat and deep, alike and each with a key of its own.
-pub(crate) fn objects(round: u64) -> Vec<Vec<u8>> {
+pub(super) fn objects(round: u64) -> Vec<Vec<u8>> {
     let object = |n: u64| {
         let hash = mix(n ^ round << 50);
         match n % 4 {
@@ -127,7 +127,7 @@ pub(crate) fn objects(round: u64) -> Vec<Vec<u8>> {
 }
 
 /// Records with keys of their own, more than there may be shapes: objects, and lines of syslog.
-pub(crate) fn own_keys() -> [Vec<Vec<u8>>; 2] {
+pub(super) fn own_keys() -> [Vec<Vec<u8>>; 2] {
     let object = |n: u64| format!(r#"{{"k{n}":{n},"msg":"m{n}"}}"#).into_bytes();
     let bare = |n: u64| format!(r#"{{"b{n}":{n}.5}}"#).into_bytes();
     let line =
