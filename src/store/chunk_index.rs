@@ -21,7 +21,9 @@ use tantivy::{
 };
 
 use crate::base::error::{Error, Result};
-use crate::base::limits::{INDEX_ANSWERS_MAX, INDEX_WORD_BYTES_MAX};
+use crate::base::limits::{
+    INDEX_ANSWERS_MAX, INDEX_BYTES_FREE, INDEX_SHARE_MIN, INDEX_WORD_BYTES_MAX,
+};
 use crate::base::split::letter_runs;
 use crate::store::Key;
 use crate::store::wire::{Put, Reader};
@@ -36,20 +38,40 @@ const PLACE: &str = "the chunk index";
 /// Answers for one segment.
 pub(super) struct ChunkIndex {
     chunks: usize,
-    postings: Arc<InvertedIndexReader>,
-    /// All terms, in order, each ended by a line feed (which no run holds).
-    terms: Vec<u8>,
-    /// Where each term starts in `terms`.
-    starts: Vec<u32>,
+    /// `None`: it was not worth its bytes, and any chunk may hold anything.
+    terms: Option<Terms>,
     answers: Mutex<HashMap<Key, Arc<Chunks>>>,
     bytes: usize,
+}
+
+/// What an index holds.
+struct Terms {
+    postings: Arc<InvertedIndexReader>,
+    /// All of them, in order, each ended by a line feed (which no run holds).
+    text: Vec<u8>,
+    /// Where each starts in `text`.
+    starts: Vec<u32>,
 }
 
 /// A set of chunks by their number.
 pub(super) type Chunks = Vec<bool>;
 
-/// The index section of a segment: one set of folded letter runs for each chunk.
-pub(super) fn build(words: &[BTreeSet<String>]) -> Result<Vec<u8>> {
+/// The index section of a segment whose body has so many bytes; nothing, where the index would be
+/// much beside that. Words that never come again (random ones, other data taken for words) would make
+/// it larger than what it spares anybody to read.
+pub(super) fn build_within(words: &[BTreeSet<String>], body: usize) -> Result<Vec<u8>> {
+    let most = body / INDEX_SHARE_MIN;
+    let runs: usize = words.iter().flatten().map(String::len).sum();
+    // Terms share beginnings, but seldom more than three quarters of them.
+    if runs / 4 > most.max(INDEX_BYTES_FREE) {
+        return Ok(Vec::new());
+    }
+    let index = build(words)?;
+    Ok(if index.len() > most.max(INDEX_BYTES_FREE) { Vec::new() } else { index })
+}
+
+/// The index of one set of folded letter runs for each chunk.
+fn build(words: &[BTreeSet<String>]) -> Result<Vec<u8>> {
     let mut schema = Schema::builder();
     let indexing = TextFieldIndexing::default()
         .set_tokenizer("raw")
@@ -154,6 +176,9 @@ fn is_unspaced(c: char) -> bool {
 impl ChunkIndex {
     /// Opens what [`build`] made for so many chunks.
     pub(super) fn open(section: &[u8], chunks: usize) -> Result<Self> {
+        if section.is_empty() {
+            return Ok(Self { chunks, terms: None, answers: Mutex::default(), bytes: 0 });
+        }
         let mut reader = Reader::new(section, PLACE);
         let directory = RamDirectory::create();
         for _ in 0..reader.count(12)? {
@@ -173,16 +198,17 @@ impl ChunkIndex {
             return Err(Error::corrupt(PLACE, what));
         }
         let postings = segment.inverted_index(field).map_err(failed)?;
-        let (mut terms, mut starts) = (Vec::new(), Vec::new());
+        let (mut text, mut starts) = (Vec::new(), Vec::new());
         let mut stream = postings.terms().stream().map_err(failed)?;
         while stream.advance() {
-            starts.push(u32::try_from(terms.len()).map_err(failed)?);
-            terms.extend_from_slice(stream.key());
-            terms.push(b'\n');
+            starts.push(u32::try_from(text.len()).map_err(failed)?);
+            text.extend_from_slice(stream.key());
+            text.push(b'\n');
         }
         drop(stream);
-        let bytes = section.len() + terms.len() + starts.len() * 4;
-        Ok(Self { chunks, postings, terms, starts, answers: Mutex::default(), bytes })
+        let bytes = section.len() + text.len() + starts.len() * 4;
+        let terms = Some(Terms { postings, text, starts });
+        Ok(Self { chunks, terms, answers: Mutex::default(), bytes })
     }
 
     /// Bytes in memory.
@@ -212,48 +238,55 @@ impl ChunkIndex {
             Key::Token(text) => (text, true),
         };
         let mut all = vec![true; self.chunks];
+        let Some(terms) = &self.terms else { return Ok(all) };
         for run in letter_runs(text) {
             let unspaced = run.chars().any(is_unspaced);
             for piece in pieces(run) {
                 // A pair or a single character is a term itself; other stretches are whole terms
                 // only where the run is, and was not taken apart.
                 let exact = (whole && !unspaced) || piece.chars().any(is_unspaced);
-                let found = if exact { self.exactly(&piece)? } else { self.containing(&piece)? };
+                let mut found = vec![false; self.chunks];
+                if exact {
+                    terms.exactly(&piece, &mut found)?;
+                } else {
+                    terms.containing(&piece, &mut found)?;
+                }
                 all.iter_mut().zip(found).for_each(|(all, one)| *all &= one);
             }
         }
         Ok(all)
     }
+}
 
-    /// Chunks with this very term, or with one that was too long to keep.
-    fn exactly(&self, piece: &str) -> Result<Chunks> {
-        let mut found = vec![false; self.chunks];
+impl Terms {
+    /// Marks chunks with this very term, or with one that was too long to keep.
+    fn exactly(&self, piece: &str, found: &mut Chunks) -> Result<()> {
         for term in [piece, LONG] {
             let dictionary = self.postings.terms();
             if let Some(info) = dictionary.get(term.as_bytes()).map_err(failed)? {
-                self.add_chunks(&info, &mut found)?;
+                self.add_chunks(&info, found)?;
             }
         }
-        Ok(found)
+        Ok(())
     }
 
-    /// Chunks with a term that contains the piece, or with one that was too long to keep.
-    fn containing(&self, piece: &str) -> Result<Chunks> {
-        let mut found = self.exactly(piece)?;
+    /// Marks chunks with a term that contains the piece, or with one that was too long to keep.
+    fn containing(&self, piece: &str, found: &mut Chunks) -> Result<()> {
+        self.exactly(piece, found)?;
         let finder = memchr::memmem::Finder::new(piece.as_bytes());
         let mut at = 0;
         while !found.iter().all(|f| *f) {
-            let Some(hit) = self.terms.get(at..).and_then(|rest| finder.find(rest)) else { break };
+            let Some(hit) = self.text.get(at..).and_then(|rest| finder.find(rest)) else { break };
             let n = self.starts.partition_point(|start| *start as usize <= at + hit) - 1;
             let start = self.starts.get(n).map_or(0, |s| *s as usize);
-            let end = self.starts.get(n + 1).map_or(self.terms.len(), |s| *s as usize);
-            let term = self.terms.get(start..end - 1).unwrap_or_default();
+            let end = self.starts.get(n + 1).map_or(self.text.len(), |s| *s as usize);
+            let term = self.text.get(start..end - 1).unwrap_or_default();
             if let Some(info) = self.postings.terms().get(term).map_err(failed)? {
-                self.add_chunks(&info, &mut found)?;
+                self.add_chunks(&info, found)?;
             }
             at = end;
         }
-        Ok(found)
+        Ok(())
     }
 
     fn add_chunks(&self, info: &TermInfo, found: &mut Chunks) -> Result<()> {
@@ -332,10 +365,33 @@ mod tests {
     fn a_damaged_section_is_an_error() {
         let words = vec![BTreeSet::from(["word".to_owned()])];
         let section = build(&words).unwrap();
-        for len in 0..section.len() {
+        for len in 1..section.len() {
             assert!(ChunkIndex::open(&section[..len], 1).is_err(), "cut at {len}");
         }
         assert!(ChunkIndex::open(&section, 2).is_err());
+    }
+
+    #[test]
+    fn an_index_that_is_much_beside_its_records_is_left_out() {
+        let word = |n: u32| format!("w{}", char::from_u32(0x61 + n % 26).unwrap());
+        let random = |n: u64| {
+            let letter =
+                |k: u64| char::from(b'a' + u8::try_from((n * 7919 + 13 * k * k * n) % 26).unwrap());
+            format!("{n}")
+                .chars()
+                .map(|c| char::from(b'a' + (c as u8 - b'0')))
+                .chain((0..9).map(letter))
+                .collect::<String>()
+        };
+        let few: BTreeSet<String> = (0..100).map(word).collect();
+        let many: BTreeSet<String> = (0..60_000).map(random).collect();
+        assert!(!build_within(std::slice::from_ref(&few), 1_000).unwrap().is_empty(), "free");
+        assert!(build_within(std::slice::from_ref(&many), 1 << 20).unwrap().is_empty());
+        let kept = build_within(&[few, many], 1 << 30).unwrap();
+        assert!(kept.len() > INDEX_BYTES_FREE);
+        let index = ChunkIndex::open(&[], 3).unwrap();
+        assert_eq!(letters(&index, "anything"), [true; 3]);
+        assert_eq!(*index.may_hold(&Key::Token("any".to_owned())).unwrap(), [true; 3]);
     }
 
     proptest! {

@@ -233,9 +233,10 @@ pub(super) fn write_encoded(
     let mut listed = Vec::new();
     sources.put(&mut listed);
     let words: &[BTreeSet<String>] = &encoded.words;
+    let index = chunk_index::build_within(words, encoded.body.len())?;
     let sections = [
         (Kind::Body, encoded.body),
-        (Kind::Index, chunk_index::build(words)?),
+        (Kind::Index, index),
         (Kind::Filter, Filter::build(encoded.tokens).to_bytes()),
         (Kind::Sources, codec::framed(&listed)),
     ];
