@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::template::{HOLE, MARK, PLAIN, REST, STAMP, TEMPLATE_ROWS_MIN};
+use super::template::{HOLE, MARK, PLAIN, REST, STAMP, TEMPLATE_ROWS_MIN, WORD};
 use crate::base::split::{SLOTS_MAX, is_piece_byte};
 use crate::base::stamp::FORMAT_BYTES;
 
@@ -62,6 +62,9 @@ const FAMILY_ROWS_MIN: usize = 8;
 /// A family of so many templates, or one in so many rows, stays as it is.
 const FAMILY_TEMPLATES: usize = 16;
 const FAMILY_ROWS_A_TEMPLATE: usize = 256;
+
+/// A family of which so large a part has words as slots already is one for all its templates.
+const MOSTLY: usize = 2;
 
 /// Words of a family that become slots at most: a text of which more varies is none.
 const WORDS_MAX: usize = 12;
@@ -126,6 +129,9 @@ fn words(text: &[u8]) -> impl Iterator<Item = (usize, usize)> {
 /// What stands for any word in a skeleton.
 const ANY_WORD: [u8; 2] = [MARK, u8::MAX - 1];
 
+/// The marker of a word that is a slot already, and so of any in its family.
+const SLOT_WORD: [u8; 2] = [MARK, WORD];
+
 /// For each template what it is filed as instead, where that is something else.
 pub(super) fn change(found: &[Found<'_>]) -> Vec<Option<Change>> {
     let mut changes: Vec<Option<Change>> = Vec::new();
@@ -152,6 +158,7 @@ fn skeleton(key: &[u8]) -> Option<Vec<u8>> {
     for part in parts(key) {
         match part {
             Part::Hole(_) => return None,
+            Part::Slot(marker) if marker == SLOT_WORD => skeleton.extend_from_slice(&ANY_WORD),
             Part::Slot(marker) => skeleton.extend_from_slice(marker),
             Part::Static(text) => {
                 let mut at = 0;
@@ -168,11 +175,15 @@ fn skeleton(key: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn words_of(key: &[u8]) -> Vec<&[u8]> {
-    let texts = parts(key).filter_map(|part| match part {
-        Part::Static(text) => Some(text),
-        _ => None,
-    });
-    texts.flat_map(|text| words(text).map(move |(start, end)| &text[start..end])).collect()
+    let mut all = Vec::new();
+    for part in parts(key) {
+        match part {
+            Part::Static(text) => all.extend(words(text).map(|(start, end)| &text[start..end])),
+            Part::Slot(marker) if marker == SLOT_WORD => all.push(marker),
+            Part::Slot(_) | Part::Hole(_) => {}
+        }
+    }
+    all
 }
 
 /// Makes slots of the words that vary most among templates of one skeleton, as few as will do.
@@ -180,19 +191,31 @@ fn merge(found: &[Found<'_>], members: &[usize], changes: &mut [Option<Change>])
     let rows: usize = members.iter().map(|n| found[*n].rows).sum();
     let most = FAMILY_TEMPLATES.max(rows / FAMILY_ROWS_A_TEMPLATE);
     let most = most.min(rows / FAMILY_ROWS_MIN).max(1);
-    if members.len() <= most || rows < TEMPLATE_ROWS_MIN {
+    // Segments that are merged may have made slots of words already, each of others.
+    let has_slot = |n: &&usize| found[**n].kept && has_slot_word(found[**n].key);
+    let with_slots: usize = members.iter().filter(has_slot).map(|n| found[*n].rows).sum();
+    let merged = with_slots > 0;
+    let mostly = merged && with_slots * MOSTLY >= rows;
+    if !mostly && (members.len() <= most || rows < TEMPLATE_ROWS_MIN) {
+        for n in members.iter().filter(has_slot) {
+            let key = found[*n].key;
+            changes[*n] = slot_words(key, &vec![false; words_of(key).len()]);
+        }
         return;
     }
     let lists: Vec<Vec<&[u8]>> = members.iter().map(|n| words_of(found[*n].key)).collect();
+    let is_slot = |at: usize| merged && lists.iter().any(|words| words[at] == SLOT_WORD);
     let mut positions: Vec<(usize, usize)> = (0..lists[0].len())
         .map(|at| {
             let different: HashSet<&[u8], foldhash::fast::RandomState> =
                 lists.iter().map(|words| words[at]).collect();
-            (different.len(), at)
+            // What is a slot in one of them is one in all.
+            (if is_slot(at) { usize::MAX } else { different.len() }, at)
         })
         .filter(|(different, _)| *different > 1)
         .collect();
     positions.sort_unstable_by(|a, b| b.cmp(a));
+    let already = positions.iter().take_while(|(different, _)| *different == usize::MAX).count();
     // With so many of them as slots, how many templates are left?
     let left = |slots: usize| {
         let fixed = &positions[slots..];
@@ -200,7 +223,7 @@ fn merge(found: &[Found<'_>], members: &[usize], changes: &mut [Option<Change>])
             lists.iter().map(|words| fixed.iter().map(|(_, at)| words[*at]).collect::<Vec<_>>());
         tuples.collect::<HashSet<_, foldhash::fast::RandomState>>().len()
     };
-    let (mut low, mut high) = (1, positions.len());
+    let (mut low, mut high) = (already.max(1), positions.len());
     while low < high {
         let middle = usize::midpoint(low, high);
         if left(middle) <= most {
@@ -209,7 +232,10 @@ fn merge(found: &[Found<'_>], members: &[usize], changes: &mut [Option<Change>])
             low = middle + 1;
         }
     }
-    if low > WORDS_MAX {
+    if low > WORDS_MAX.max(already) {
+        low = already;
+    }
+    if low == 0 {
         return;
     }
     let mut slotted = vec![false; lists[0].len()];
@@ -219,6 +245,10 @@ fn merge(found: &[Found<'_>], members: &[usize], changes: &mut [Option<Change>])
     }
 }
 
+fn has_slot_word(key: &[u8]) -> bool {
+    parts(key).any(|part| matches!(part, Part::Slot(marker) if marker == SLOT_WORD))
+}
+
 /// The template with these of its words as slots.
 fn slot_words(key: &[u8], slotted: &[bool]) -> Option<Change> {
     let (mut changed, mut sources) = (Vec::new(), Vec::new());
@@ -226,7 +256,9 @@ fn slot_words(key: &[u8], slotted: &[bool]) -> Option<Change> {
     for part in parts(key) {
         match part {
             Part::Slot(marker) | Part::Hole(marker) => {
-                changed.extend_from_slice(marker);
+                let is_word = marker == SLOT_WORD;
+                changed.extend_from_slice(if is_word { &[MARK, PLAIN] } else { marker });
+                word += usize::from(is_word);
                 sources.push(Source::Slot(slots));
                 slots += 1;
             }
@@ -331,13 +363,16 @@ mod tests {
                 let key = key.bytes().flat_map(|b| match b {
                     b'#' => vec![MARK, PLAIN],
                     b'@' => vec![MARK, HOLE],
+                    b'~' => vec![MARK, WORD],
                     b => vec![b],
                 });
                 (key.collect(), *rows)
             })
             .collect();
-        let found: Vec<Found<'_>> =
-            keys.iter().map(|(key, rows)| Found { key, rows: *rows, kept: false }).collect();
+        let found: Vec<Found<'_>> = keys
+            .iter()
+            .map(|(key, rows)| Found { key, rows: *rows, kept: key.contains(&WORD) })
+            .collect();
         let show = |(change, template): (Option<Change>, &Found<'_>)| {
             let key = change.map_or(template.key.into(), |change| change.key);
             let text = key.iter().filter(|b| **b != MARK).map(|b| match *b {
@@ -369,6 +404,14 @@ mod tests {
     fn rare_lines_are_filed_by_how_they_begin() {
         let keys = [("a b: c d", 1), ("a b: e", 1), ("a b: f=# g h", 1), ("x", 1), ("a b: @", 1)];
         let all = ["a b: *", "a b: *", "a b: *", "x", "a b: @"];
+        assert_eq!(changed(&keys), all);
+    }
+
+    #[test]
+    fn what_was_a_slot_for_most_is_one_for_all() {
+        let keys =
+            [("user ann goes # away", 5), ("user ~ goes # away", 9), ("a ~ b", 5), ("a x b", 99)];
+        let all = ["user # goes # away", "user # goes # away", "a # b", "a x b"];
         assert_eq!(changed(&keys), all);
     }
 

@@ -62,6 +62,8 @@ pub(super) const STAMP: u8 = 3;
 pub(super) const HOLE: u8 = 4;
 /// Only in keys: all that is left of a line.
 pub(super) const REST: u8 = 5;
+/// Only in keys, of what was merged: a slot that holds a word, of a family.
+pub(super) const WORD: u8 = 6;
 
 /// What a stored pool gathers.
 pub(super) const POOL_WHOLE: u8 = 0;

@@ -1,16 +1,15 @@
 //! What a merge knows of all rows of its inputs while it works on one place after the other: which
 //! template and which names each row has, as narrow as they may be.
 //!
-//! Read once, chunk by chunk, before anything is written; values stay where they are. Rows whose
-//! texts tell more than their columns (kept whole, words as slots) become records again here, as long
-//! as there are few: they are cut anew together, since what was rare in each input may be frequent
-//! in all.
+//! Read once, chunk by chunk, before anything is written; values stay where they are. Rows that were
+//! kept whole become records again here, as long as there are few: they are cut anew together, since
+//! what was rare in each input may be frequent in all.
 
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::lines::is_pure;
+use super::lines::{self, Holds};
 use crate::base::error::{Error, Result};
 use crate::base::limits::{CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, MERGE_TEXT_BYTES_MAX};
 use crate::base::record::{Record, Via};
@@ -111,6 +110,8 @@ pub(super) struct Inputs {
     pub(super) joined: Vec<(Range<usize>, ChunkMeta)>,
     /// By [`Shared`], all different names.
     pub(super) names: Vec<Texts>,
+    /// For each body and place what the slots of each template hold.
+    holds: Vec<[Vec<Option<Vec<Holds>>>; 2]>,
 }
 
 /// Names by their texts.
@@ -146,6 +147,7 @@ impl Inputs {
             chunks: Vec::new(),
             joined: join(bodies),
             names: vec![Texts::default(); NAMES],
+            holds: Vec::new(),
         };
         let mut indexes: Vec<Index> = Vec::new();
         indexes.resize_with(NAMES, Index::default);
@@ -153,14 +155,17 @@ impl Inputs {
             let open = Arc::new(body.0.again());
             let rows: usize = body.chunks().iter().map(|meta| meta.rows).sum();
             let line = usize::try_from(*text).unwrap_or(usize::MAX) / rows.max(1) + LINE_BYTES;
-            let mut pure = [Vec::new(), Vec::new()];
+            let mut known = [Vec::new(), Vec::new()];
             for chunk in 0..open.chunks().len() {
                 if !go_on() {
                     return Ok(None);
                 }
                 let rows = ChunkRows::new(Arc::clone(&open), chunk)?;
                 let mut read = read(&rows, (n, chunk), &mut inputs.names, &mut indexes)?;
-                let loose = loose(&rows, &mut pure)?;
+                for (view, known) in [rows.around()?, rows.messages()?].iter().zip(&mut known) {
+                    look(view, known)?;
+                }
+                let loose = kept_whole(&rows)?;
                 let cost = loose.count().saturating_mul(line);
                 if !loose.is_none() && cost <= room {
                     room -= cost;
@@ -170,8 +175,16 @@ impl Inputs {
                 }
                 inputs.chunks.push(read);
             }
+            inputs.holds.push(known);
         }
         Ok(Some(inputs))
+    }
+
+    /// What the slots of a template of a chunk's body hold.
+    pub(super) fn holds(&self, chunk: &Chunk, place: usize, template: u32) -> &[Holds] {
+        let known = self.holds.get(chunk.body).and_then(|places| places.get(place));
+        let known = known.and_then(|known| known.get(template as usize)?.as_deref());
+        known.unwrap_or_default()
     }
 
     /// Opens a chunk, without reading anything.
@@ -309,32 +322,32 @@ fn numbered<T: ?Sized>(named: &Named<T>, mut number: impl FnMut(&T) -> u32) -> (
     (codes.clone(), values.iter().map(|value| number(value)).collect())
 }
 
-/// The rows whose texts tell more than their columns.
-fn loose(rows: &ChunkRows, pure: &mut [Vec<Option<bool>>; 2]) -> Result<RowSet> {
-    let mut loose = RowSet::none(rows.meta().rows);
-    for (view, pure) in [rows.around()?, rows.messages()?].into_iter().zip(pure) {
-        let mut marked = Vec::new();
-        let firsts = first_rows(&view)?;
-        for ((template, _), first) in view.lines.used().iter().zip(firsts) {
-            let n = *template as usize;
-            if pure.len() <= n {
-                pure.resize(n + 1, None);
-            }
-            let known = pure.get(n).copied().flatten();
-            let is = match known {
-                Some(is) => is,
-                None => is_pure(&view, *template, first)?,
-            };
-            if let Some(cell) = pure.get_mut(n) {
-                *cell = Some(is);
-            }
-            marked.push(!is);
-        }
+/// The rows whose texts were kept whole, or parted around the message only.
+fn kept_whole(rows: &ChunkRows) -> Result<RowSet> {
+    let mut whole = RowSet::none(rows.meta().rows);
+    for view in [rows.around()?, rows.messages()?] {
+        let used = view.lines.used().iter();
+        let marked: Vec<bool> = used.map(|(template, _)| *template <= lines::AROUND).collect();
         if marked.iter().any(|marked| *marked) {
-            loose = loose.or(&view.places()?.kinds().marked(&marked));
+            whole = whole.or(&view.places()?.kinds().marked(&marked));
         }
     }
-    Ok(loose)
+    Ok(whole)
+}
+
+/// Finds out what the slots of a chunk's templates hold, where it is not known yet.
+fn look(view: &View<'_>, known: &mut Vec<Option<Vec<Holds>>>) -> Result<()> {
+    let firsts = first_rows(view)?;
+    for ((template, _), first) in view.lines.used().iter().zip(firsts) {
+        let n = *template as usize;
+        if known.len() <= n {
+            known.resize(n + 1, None);
+        }
+        if let Some(cell) = known.get_mut(n).filter(|cell| cell.is_none()) {
+            *cell = Some(lines::holds(view, *template, first)?);
+        }
+    }
+    Ok(())
 }
 
 /// The first row of each kind.

@@ -11,65 +11,81 @@ use crate::codec::encoders::{DECIMALS, DIFFERENCES, DIGITS, HEX, INTEGERS, UUID}
 use crate::codec::families::Source;
 use crate::codec::lines::View;
 use crate::codec::rebuild::{PoolShape, Templates};
-use crate::codec::template::{Filed, HOLE, KEYED, Kind, Lines, MARK, PLAIN, Piece, STAMP, Settled};
+use crate::codec::template::{
+    Filed, HOLE, KEYED, Kind, Lines, MARK, PLAIN, Piece, REST, STAMP, Settled, WORD,
+};
 
 /// The two templates that are always there: the whole text, and the texts around a hole.
 pub(super) const WHOLE: u32 = 0;
 pub(super) const AROUND: u32 = 1;
 
-/// Does a template say all that cutting its lines anew would say? A slot that holds a word, or the
-/// rest of a line, was made of what the rows of its segment had in common; `first` is a row of it.
-pub(super) fn is_pure(view: &View<'_>, template: u32, first: usize) -> Result<bool> {
-    if template <= AROUND {
-        return Ok(false);
-    }
+/// What the values of a slot are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// What is a slot whatever the other lines have.
+    Value,
+    /// A word, of which the lines of its segment had many.
+    Word,
+    /// The rest of a rare line.
+    Rest,
+}
+
+/// What each slot of a template holds, told by a row of it.
+pub(super) fn holds(view: &View<'_>, template: u32, row: usize) -> Result<Vec<Holds>> {
     let pieces = view.shared.template(template);
-    if pieces.iter().filter(|piece| piece.pool().is_some()).count() >= SLOTS_MAX {
-        return Ok(true);
+    let many = pieces.iter().filter(|piece| piece.pool().is_some()).count();
+    let mut holds = vec![Holds::Value; many];
+    if template <= AROUND || many >= SLOTS_MAX {
+        return Ok(holds);
     }
     let quote = |piece: Option<&Piece>, at: fn(&[u8]) -> Option<&u8>| match piece {
         Some(Piece::Static(text)) => at(text) == Some(&b'"'),
         _ => false,
     };
-    let mut slot = 0;
+    let mut slots = holds.iter_mut().enumerate();
     for (n, piece) in pieces.iter().enumerate() {
         let Some(pool) = piece.pool() else { continue };
-        slot += 1;
+        let Some((slot, cell)) = slots.next() else { break };
         let before = n.checked_sub(1).and_then(|n| pieces.get(n));
         let quoted = quote(before, <[u8]>::last) && quote(pieces.get(n + 1), <[u8]>::first);
         if matches!(piece, Piece::Keyed(..)) || view.shared.name(pool).is_some() || quoted {
             continue;
         }
-        if !holds_token(view, pool, (first, slot - 1))? {
-            return Ok(false);
-        }
+        let is_last = n + 1 == pieces.len();
+        *cell = match is_token(view, pool, (row, slot))? {
+            Some(false) => Holds::Word,
+            None if is_last => Holds::Rest,
+            Some(true) | None => Holds::Value,
+        };
     }
-    Ok(true)
+    Ok(holds)
 }
 
-/// Is what stands in a slot a token that is a slot whatever the other rows have?
-fn holds_token(view: &View<'_>, pool: u32, (row, slot): (usize, usize)) -> Result<bool> {
+/// Is what stands in a slot a token that is one whatever the other lines have, or a word? `None`
+/// where it is neither.
+fn is_token(view: &View<'_>, pool: u32, (row, slot): (usize, usize)) -> Result<Option<bool>> {
     let Some(PoolShape::Texts(dictionary)) = view.shared.pools().get(pool as usize) else {
-        return Ok(true);
+        return Ok(Some(true));
     };
     let own = pool > 1;
     if own && let Some(text) = dictionary.get(0) {
-        return Ok(is_token(text));
+        return Ok(kind_of(text));
     }
     let numbers = [INTEGERS, DIGITS, DECIMALS, HEX, UUID, DIFFERENCES];
     let tag = view.local(pool).and_then(|local| view.lines.stored(local).first());
     if own && tag.is_some_and(|tag| numbers.contains(tag)) {
-        return Ok(true);
+        return Ok(Some(true));
     }
     let again = View { lines: view.lines, shared: view.shared, times: view.times, here: view.here };
     let mut text = Vec::new();
     again.into_reader()?.slot_of(row, slot, &mut text)?;
-    Ok(is_token(&text))
+    Ok(kind_of(&text))
 }
 
-fn is_token(text: &[u8]) -> bool {
+fn kind_of(text: &[u8]) -> Option<bool> {
     let dots = || memchr::memchr_iter(b'.', text).count() >= 2;
-    text.iter().all(|b| is_piece_byte(*b)) && (text.iter().any(u8::is_ascii_digit) || dots())
+    let whole = text.iter().all(|b| is_piece_byte(*b));
+    whole.then(|| text.iter().any(u8::is_ascii_digit) || dots())
 }
 
 /// What becomes of an input's template.
@@ -113,7 +129,8 @@ impl Gathered {
                     Way::Kept(as_one) => Way::Kept(*as_one),
                     _ if template <= AROUND => Way::Same(template),
                     _ => {
-                        let (key, slots) = draft_of(shared, template);
+                        let (key, slots) =
+                            draft_of(shared, template, inputs.holds(chunk, place, template));
                         let hole = shared.template(template).contains(&Piece::Hole);
                         let kept = Way::Kept(if hole { AROUND } else { WHOLE });
                         lines.known(&key, &slots, rows).map_or(kept, Way::Draft)
@@ -169,7 +186,7 @@ pub(super) fn templates(body: &Open, place: usize) -> Result<&Templates> {
 }
 
 /// The key of a template and what its slots are, as cutting a line gives them.
-fn draft_of(shared: &Templates, template: u32) -> (Vec<u8>, Vec<Kind>) {
+fn draft_of(shared: &Templates, template: u32, holds: &[Holds]) -> (Vec<u8>, Vec<Kind>) {
     let (mut key, mut slots) = (Vec::new(), Vec::new());
     for piece in shared.template(template) {
         let pool = match piece {
@@ -198,8 +215,13 @@ fn draft_of(shared: &Templates, template: u32) -> (Vec<u8>, Vec<Kind>) {
                 slots.push(Kind::Keyed(name.into()));
             }
             _ => {
-                key.extend_from_slice(&[MARK, PLAIN]);
-                slots.push(Kind::Plain);
+                let (marker, kind) = match holds.get(slots.len()) {
+                    Some(Holds::Word) => (WORD, Kind::Plain),
+                    Some(Holds::Rest) => (REST, Kind::Rest),
+                    _ => (PLAIN, Kind::Plain),
+                };
+                key.extend_from_slice(&[MARK, marker]);
+                slots.push(kind);
             }
         }
     }

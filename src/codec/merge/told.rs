@@ -134,11 +134,7 @@ impl Told {
 
     fn look(&mut self, joined: usize, derived: bool, text: &[u8]) {
         if let Some(odd) = self.odd.get_mut(joined).filter(|odd| derived && !**odd) {
-            let is_sum = |at: usize| matches!(text.get(at..at + 2), Some(b"e+" | b"E+"));
-            let mut signs = memchr::memchr3_iter(b'\\', b'e', b'E', text);
-            // The plus may stand in the next piece.
-            *odd =
-                signs.any(|at| text.get(at) == Some(&b'\\') || is_sum(at) || at + 1 == text.len());
+            *odd = memchr::memchr(b'\\', text).is_some() || has_sum(text);
         }
     }
 
@@ -175,6 +171,19 @@ fn spelled_otherwise(text: &[u8]) -> impl Iterator<Item = Value> {
         }
         let value = Value::Float(std::str::from_utf8(number).ok()?.parse().ok()?);
         (value.to_string().as_bytes() != number).then_some(value)
+    })
+}
+
+/// May a text hold a number with a plus in it, or the part in front of the plus?
+fn has_sum(text: &[u8]) -> bool {
+    let mut exponents = memchr::memchr2_iter(b'e', b'E', text);
+    exponents.any(|at| {
+        let (number, behind) = text.split_at_checked(at).unwrap_or_default();
+        let is_in = |b: &&u8| b.is_ascii_digit() || matches!(b, b'.' | b'-');
+        let digits = number.iter().rev().take_while(is_in).count();
+        let before = number.len().checked_sub(digits + 1).and_then(|at| number.get(at));
+        let alone = before.is_none_or(|b| !b.is_ascii_alphanumeric());
+        digits > 0 && alone && matches!(behind.get(1), None | Some(b'+'))
     })
 }
 
