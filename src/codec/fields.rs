@@ -33,6 +33,9 @@ use crate::base::limits::{POOLS_MAX, SHAPE_BYTES_MAX, SHAPE_VARIANTS_MAX, SHAPES
 use crate::base::record::Record;
 use crate::base::value::{Field, Value};
 
+/// Rows of a template from which on the fields of its rows have a shape of their own.
+const SHAPE_ROWS_MIN: u32 = 3;
+
 /// The shape of records whose fields are kept as bytes.
 pub(super) const LOOSE: u32 = 0;
 
@@ -113,6 +116,8 @@ impl Last {
 pub(super) struct Shapes<'a> {
     around: &'a Filed<'a>,
     messages: &'a Filed<'a>,
+    /// How many rows each template of what stands around messages has.
+    around_rows: Vec<u32>,
     names: Vec<Arc<str>>,
     name_index: HashMap<Arc<str>, u32, foldhash::fast::RandomState>,
     lists: Vec<Vec<Entry>>,
@@ -139,6 +144,7 @@ impl<'a> Shapes<'a> {
     pub(super) fn new(around: &'a Filed<'a>, messages: &'a Filed<'a>, keep_whole: bool) -> Self {
         Self {
             keep_whole,
+            around_rows: around.rows_of_templates(),
             around,
             messages,
             names: Vec::new(),
@@ -238,6 +244,17 @@ impl<'a> Shapes<'a> {
             && let Some(shape) = last.shapes.iter().find(|s| self.fits(**s, chunk, row, &mut own))
         {
             return Some(*shape);
+        }
+        // Names that hardly come again are not worth a shape where the record's own object has them:
+        // each would stand in the file once more.
+        let rows = places
+            .0
+            .map_or(0, |template| self.around_rows.get(template as usize).copied().unwrap_or(0));
+        if rows < SHAPE_ROWS_MIN
+            && !fields.is_empty()
+            && let Some(shape) = self.whole(record)
+        {
+            return Some(shape);
         }
         let names: Option<Vec<(u32, Kind)>> = fields
             .iter()

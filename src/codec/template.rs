@@ -619,6 +619,17 @@ impl<'a> Filed<'a> {
         (template > AROUND).then_some(template)
     }
 
+    /// How many rows each template has.
+    pub(super) fn rows_of_templates(&self) -> Vec<u32> {
+        let mut rows = vec![0; self.templates.len()];
+        for row in self.chunks.iter().flatten() {
+            if let Some(rows) = rows.get_mut(row.template as usize) {
+                *rows += 1;
+            }
+        }
+        rows
+    }
+
     /// The pieces of all templates.
     pub(super) fn templates(&self) -> &[Vec<Piece>] {
         &self.templates
