@@ -177,10 +177,14 @@ pub const INDEX_WORD_BYTES_MAX: usize = 256;
 
 /// A chunk index is kept that weighs one part in so many of the records that it spares reading, at
 /// most; a larger one is left out, and prunes nothing. Usual ones weigh one in fifty.
-pub const INDEX_SHARE_MIN: usize = 12;
+pub const INDEX_SHARE_MIN: usize = 20;
 
-/// An index of so many bytes is kept whatever it is beside: small segments are soon merged.
-pub const INDEX_BYTES_FREE: usize = 16 << 10;
+/// An index of so many bytes is kept whatever it is beside.
+pub const INDEX_BYTES_FREE: usize = 4 << 10;
+
+/// The filter is kept that weighs one part in so many of a segment's records, at most; a larger one
+/// is left out, and prunes nothing. Usual ones weigh one in forty.
+pub const FILTER_SHARE_MIN: usize = 8;
 
 /// Answers of one chunk index that are remembered.
 pub const INDEX_ANSWERS_MAX: usize = 256;

@@ -12,6 +12,9 @@ use crate::base::error::Result;
 /// Characters from which on a token with a digit goes into the filter.
 pub const TOKEN_CHARS_MIN: usize = 8;
 
+/// A filter so small is never left out, bytes.
+const BYTES_ALWAYS: usize = 256;
+
 /// What reading says where it is asked for the place.
 const PLACE: &str = "a segment's filter";
 
@@ -75,6 +78,15 @@ impl Filter {
             filter.dma_copy_descriptor_to(&mut descriptor);
             Kind::Fuse8(descriptor, filter.fingerprints)
         }))
+    }
+
+    /// The same; one that may hold anything where it would take more than `max` bytes.
+    pub fn build_within(keys: Vec<u64>, max: usize) -> Self {
+        // A byte a key, and an eighth more.
+        if keys.len() + keys.len() / 8 > max.max(BYTES_ALWAYS) {
+            return Self(Kind::Anything);
+        }
+        Self::build(keys)
     }
 
     /// `false` only where no token with this hash was a key.

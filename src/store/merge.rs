@@ -22,7 +22,7 @@ use crate::codec::{self, Body, Encoded, Rows};
 use crate::store::ledger::Change;
 use crate::store::manifest::Kind;
 use crate::store::sealed::Segment;
-use crate::store::segment::{self, Identity, Open, SegmentMeta};
+use crate::store::segment::{self, Identity, Open, SegmentMeta, Text};
 use crate::store::sources::Sources;
 use crate::store::{Shared, State};
 
@@ -56,6 +56,8 @@ pub(super) struct Candidate<'a> {
     pub(super) file: u64,
     /// Stays as it is: damage was met in it, or merging it failed.
     pub(super) fixed: bool,
+    /// Was never merged: what it holds can be written smaller.
+    pub(super) fresh: bool,
 }
 
 impl Bounds {
@@ -67,6 +69,7 @@ impl Bounds {
     /// | as many as fit, and the next would not | at once |
     /// | [`MERGE_FAN`] of like smallness | at once, so that many tiny ones never gather |
     /// | what is left of a day that is over | at once, unless it would be rewriting a large one for a small |
+    /// | one of such a day that was never merged | at once |
     pub(super) fn choose(self, all: &[Candidate<'_>], today: Option<&str>) -> Option<Range<usize>> {
         let mut start = 0;
         for run in all.chunk_by(|a, b| a.day == b.day && !a.fixed && !b.fixed) {
@@ -108,18 +111,21 @@ impl Bounds {
     /// All, or those beside the largest where that is most of it anyway.
     fn worthwhile(self, bin: &[Candidate<'_>]) -> Option<Range<usize>> {
         if bin.len() < 2 {
-            return None;
+            let again = |c: &Candidate<'_>| {
+                c.fresh && !c.fixed && c.text <= self.text && c.file <= self.file
+            };
+            return bin.first().is_some_and(again).then_some(0..1);
         }
         let total: u64 = bin.iter().map(|c| c.text).sum();
         let (at, largest) = bin.iter().map(|c| c.text).enumerate().max_by_key(|(_, text)| *text)?;
         if total - largest >= largest / 8 || total <= self.text / 64 {
             return Some(0..bin.len());
         }
-        let before = self.worthwhile(bin.get(..at)?);
-        before.or_else(|| {
-            let found = self.worthwhile(bin.get(at + 1..)?)?;
-            Some(at + 1 + found.start..at + 1 + found.end)
-        })
+        let found = |range: Range<usize>| {
+            let found = self.worthwhile(bin.get(range.clone())?)?;
+            Some(range.start + found.start..range.start + found.end)
+        };
+        [0..at, at + 1..bin.len(), at..at + 1].into_iter().find_map(found)
     }
 
     /// The smallest [`MERGE_FAN`] neighbours of like size.
@@ -235,7 +241,13 @@ impl Merger {
             let each = segments.iter().map(|segment| {
                 let meta = segment.meta();
                 let fixed = !segment.damaged().is_empty() || self.fixed.contains(&meta.number);
-                Candidate { day: &meta.day, text: meta.bytes, file: meta.len, fixed }
+                Candidate {
+                    day: &meta.day,
+                    text: meta.bytes,
+                    file: meta.len,
+                    fixed,
+                    fresh: meta.is_fresh,
+                }
             });
             let range = self.shared.merge_bounds.choose(&each.collect::<Vec<_>>(), today)?;
             Some(segments.get(range)?.iter().copied().map(Arc::clone).collect())
@@ -280,7 +292,7 @@ impl Merger {
         let number = shared.next_number();
         let who = Identity { number, day: &first.day, class: &first.class };
         let (temp, path) = shared.place_for(who)?;
-        let text = metas().map(|meta| meta.bytes).sum();
+        let text = Text { bytes: metas().map(|meta| meta.bytes).sum(), is_fresh: false };
         let written = segment::write_encoded(&*shared.disk, &temp, who, text, encoded, &sources);
         let checked = written.and_then(|meta| {
             self.check(&opens, &Open::read(&*shared.disk, &temp)?, &meta)?;
@@ -431,19 +443,21 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn of_day(day: &'static str, texts: &[u64]) -> Vec<Candidate<'static>> {
-        let each = texts.iter();
-        each.map(|text| Candidate { day, text: *text, file: *text / 8, fixed: false }).collect()
+        let candidate =
+            |text: &u64| Candidate { day, text: *text, file: text / 8, fixed: false, fresh: true };
+        texts.iter().map(candidate).collect()
     }
 
     /// Merges what is due until nothing is; how many bytes were rewritten.
     fn settle(all: &mut Vec<Candidate<'_>>, today: Option<&str>) -> u64 {
         let mut rewritten = 0;
         while let Some(range) = Bounds::default().choose(all, today) {
-            assert!(range.len() > 1);
+            assert!(range.len() > 1 || all[range.start].fresh);
             let merged = all[range.clone()].iter().copied().reduce(|a, b| {
                 assert_eq!((a.day, a.fixed, b.fixed), (b.day, false, false));
                 Candidate { text: a.text + b.text, file: a.file + b.file, ..a }
             });
+            let merged = merged.map(|merged| Candidate { fresh: false, ..merged });
             rewritten += merged.unwrap().text;
             assert!(merged.unwrap().text <= MERGE_TEXT_BYTES_MAX);
             all.splice(range, merged);
@@ -461,14 +475,23 @@ mod tests {
             assert_eq!(choose(texts, Some("b")), over, "{texts:?} when the day is over");
         };
         check(&[], None, None);
-        check(&[MIB], None, None);
+        check(&[MIB], None, Some(0..1));
         check(&[part; 5], None, Some(0..5));
         check(&[part; 7], Some(0..6), Some(0..6));
         check(&[MIB; 7], None, Some(0..7));
         check(&[MIB; 8], Some(0..8), Some(0..8));
-        check(&[max, max, part, part], None, Some(2..4));
+        let merged = |texts: &[u64]| {
+            let mut all = of_day("a", texts);
+            for one in &mut all {
+                one.fresh = false;
+            }
+            Bounds::default().choose(&all, None)
+        };
+        assert_eq!(merged(&[max, max, part, part]), Some(2..4));
+        assert_eq!(merged(&[MIB]), None);
         // A large one is not rewritten for a small one.
-        check(&[max - MIB, MIB], None, None);
+        assert_eq!(merged(&[max - MIB, MIB]), None);
+        check(&[max - MIB, MIB], None, Some(1..2));
     }
 
     #[test]
@@ -478,6 +501,10 @@ mod tests {
         all[3].fixed = true;
         assert_eq!(Bounds::default().choose(&all, None), Some(0..2));
         all[0].fixed = true;
+        assert_eq!(Bounds::default().choose(&all, None), Some(1..2));
+        for one in &mut all {
+            one.fresh = false;
+        }
         assert_eq!(Bounds::default().choose(&all, None), None);
     }
 

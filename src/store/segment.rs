@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::base::error::{Error, Result};
-use crate::base::limits::{NAME_BYTES_MAX, SOURCES_MAX};
+use crate::base::limits::{FILTER_SHARE_MIN, NAME_BYTES_MAX, SOURCES_MAX};
 use crate::base::machine::{Disk, ReadAt};
 use crate::base::record::Record;
 use crate::base::time::Timestamp;
@@ -84,6 +84,8 @@ pub(super) struct SegmentMeta {
     pub(super) footer: Hash,
     /// Bytes of the lines in it.
     pub(super) bytes: u64,
+    /// Was it sealed, and not written by a merge yet, which takes the time to make it small?
+    pub(super) is_fresh: bool,
     /// One for each chunk, ids rising.
     pub(super) chunks: Vec<ChunkMeta>,
 }
@@ -137,6 +139,7 @@ impl SegmentMeta {
         out.put_str(&self.class);
         out.put(&self.hash);
         out.put_u64(self.bytes);
+        out.put_u32(self.is_fresh.into());
         out.put_u32(u32::try_from(self.chunks.len()).unwrap_or(u32::MAX));
         for chunk in &self.chunks {
             out.put_u64(chunk.rows as u64);
@@ -158,7 +161,7 @@ impl SegmentMeta {
         if !is_class_name(&class) {
             return Err(reader.damaged(format!("{class:?} is no class")));
         }
-        let (hash, bytes) = (reader.hash()?, reader.u64()?);
+        let (hash, bytes, is_fresh) = (reader.hash()?, reader.u64()?, reader.u32()? > 0);
         let chunks = (0..reader.count(40)?)
             .map(|_| {
                 Ok(ChunkMeta {
@@ -170,7 +173,7 @@ impl SegmentMeta {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { number, day, class, len, hash, footer, bytes, chunks })
+        Ok(Self { number, day, class, len, hash, footer, bytes, is_fresh, chunks })
     }
 }
 
@@ -217,16 +220,25 @@ pub(super) fn write(
         sources.count(record);
     }
     let bytes = chunks.iter().copied().flatten().map(|r| r.line.raw().len() as u64).sum();
-    let meta = write_encoded(disk, path, who, bytes, encode(chunks), &sources)?;
+    let text = Text { bytes, is_fresh: true };
+    let meta = write_encoded(disk, path, who, text, encode(chunks), &sources)?;
     Ok((meta, sources))
 }
 
-/// Writes what was encoded, of lines of so many bytes, to a file at `path`, synced.
+/// The lines of what was encoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text {
+    pub(super) bytes: u64,
+    /// Was it sealed? Else it was merged.
+    pub(super) is_fresh: bool,
+}
+
+/// Writes what was encoded to a file at `path`, synced.
 pub(super) fn write_encoded(
     disk: &dyn Disk,
     path: &Path,
     who: Identity<'_>,
-    bytes: u64,
+    text: Text,
     encoded: codec::Encoded,
     sources: &Sources,
 ) -> Result<SegmentMeta> {
@@ -234,10 +246,11 @@ pub(super) fn write_encoded(
     sources.put(&mut listed);
     let words: &[BTreeSet<String>] = &encoded.words;
     let index = chunk_index::build_within(words, encoded.body.len())?;
+    let filter = Filter::build_within(encoded.tokens, encoded.body.len() / FILTER_SHARE_MIN);
     let sections = [
         (Kind::Body, encoded.body),
         (Kind::Index, index),
-        (Kind::Filter, Filter::build(encoded.tokens).to_bytes()),
+        (Kind::Filter, filter.to_bytes()),
         (Kind::Sources, codec::framed(&listed)),
     ];
     let mut file = Hashed { file: disk.create(path)?, hash: Sha256::new(), at: 0, synced: 0 };
@@ -259,7 +272,8 @@ pub(super) fn write_encoded(
         len: 0,
         hash: file.hash.finalize().into(),
         footer: Hash::default(),
-        bytes,
+        bytes: text.bytes,
+        is_fresh: text.is_fresh,
         chunks: encoded.chunks,
     };
     let mut end = Vec::new();

@@ -262,6 +262,7 @@ fn read_segment(file: &[u8]) -> Vec<Found> {
     }
     assert_eq!(footer.take(32), &Sha256::digest(content)[..], "the segment's hash");
     let bytes_of_lines = footer.u64();
+    assert!(footer.u32() <= 1, "sealed or merged");
     let chunks = footer.u32() as usize;
     let mut table = Bytes(footer.take(40 * chunks));
     let mut body = None;

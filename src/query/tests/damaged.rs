@@ -79,7 +79,7 @@ fn parts(file: &[u8]) -> Vec<(String, Range<usize>)> {
         ("trailer".to_owned(), trailer..file.len()),
     ];
     let class = footer + 8 + 14;
-    let chunks = class + 4 + number(class, 4) + 32 + 8;
+    let chunks = class + 4 + number(class, 4) + 32 + 8 + 4;
     let sections = chunks + 4 + 40 * number(chunks, 4);
     for n in 0..number(sections, 4) {
         let entry = sections + 4 + 24 * n;

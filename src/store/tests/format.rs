@@ -44,7 +44,11 @@ fn the_format_document_says_what_the_constants_say() {
     let file = disk.read(Path::new(&names(&disk, ".seg")[0])).unwrap();
     let end = file.len() - segment::TRAILER_BYTES;
     let footer_len = u32::from_le_bytes(file[end..end + 4].try_into().unwrap()) as usize;
-    assert_eq!(footer_len, 8 + 14 + 11 + 32 + 8 + 4 + 40 + 4 + 4 * 24, "one chunk, four sections");
+    assert_eq!(
+        footer_len,
+        8 + 14 + 11 + 32 + 8 + 4 + 4 + 40 + 4 + 4 * 24,
+        "one chunk, four sections"
+    );
     assert_eq!(file[end - footer_len + 12..][..10], *b"2026-03-01");
     let version = disk.read(Path::new("/data/VERSION")).unwrap();
     let layout = open::LAYOUT_VERSION;
