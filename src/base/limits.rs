@@ -92,6 +92,10 @@ pub const COLUMN_BYTES_MAX: usize = 1 << 30;
 /// Columns within columns: a prefix, a prediction, texts cut again. Only damage nests deeper.
 pub const COLUMN_DEPTH_MAX: usize = 8;
 
+/// Letter runs of a chunk that its index keeps; one with more is never pruned by words. Usual chunks
+/// have some thousands, and lines of random words would fill memory and disk.
+pub const CHUNK_WORDS_MAX: usize = 1 << 16;
+
 /// Entries of a segment's dictionary of one place; with more different values it has none there.
 pub const DICTIONARY_ENTRIES_MAX: usize = 1 << 20;
 
@@ -117,15 +121,16 @@ pub const SHAPE_VARIANTS_MAX: usize = 8;
 /// Chunks of a segment: 256 MiB of text in chunks of one line each would be more than are read.
 pub const SEGMENT_CHUNKS_MAX: usize = 1 << 16;
 
-/// Text of a merged segment at most, bytes: dictionaries gain little beyond (engine.md 1).
-pub const MERGE_TEXT_BYTES_MAX: u64 = 128 << 20;
+/// Text of a merged segment at most, bytes: dictionaries gain little beyond (engine.md 1). Sealed ones
+/// are so small that [`MERGE_FAN`] of them fit into one: a byte is rewritten once.
+pub const MERGE_TEXT_BYTES_MAX: u64 = 256 << 20;
 
 /// Values of lines that a merge has in memory at once, some 6 bytes each; a place that has more is
 /// written in several goes, each of which reads the rows' templates again.
-pub const MERGE_VALUES_MAX: usize = 8 << 20;
+pub const MERGE_VALUES_MAX: usize = 3 << 20;
 
-/// What the lines may weigh that a merge cuts anew, bytes: those that were kept whole, or whose
-/// words are values. Beyond it they stay as they are.
+/// What the lines may weigh that a merge cuts anew since they were kept whole, bytes, about. Beyond
+/// it they stay as they are.
 pub const MERGE_RECORDS_BYTES_MAX: usize = 32 << 20;
 
 /// How long closing waits for a merge that computes, milliseconds; then its work is given up.
@@ -136,7 +141,7 @@ pub const MERGE_FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Neighbours of like smallness that are merged before their day is over: so many small segments
 /// of one size there are at most, and a byte is rewritten once for each power of it in size.
-pub const MERGE_FAN: usize = 8;
+pub const MERGE_FAN: usize = 16;
 
 /// Weight of the live part at which it is sealed, bytes, where the configuration sets none. It is
 /// in memory twice while it is sealed, beside what the sealer makes of it: this is what most of the

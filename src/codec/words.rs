@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::filter::{TOKEN_CHARS_MIN, is_filtered, token_hash};
 use crate::base::fold::fold;
+use crate::base::limits::{CHUNK_WORDS_MAX, INDEX_WORD_BYTES_MAX};
 use crate::base::split::{letter_runs, tokens};
 use crate::base::value::Value;
 
@@ -19,6 +20,8 @@ use crate::base::value::Value;
 pub(super) struct Words {
     runs: HashSet<Box<str>, foldhash::fast::RandomState>,
     short: Short,
+    /// There were more than are kept.
+    too_many: bool,
     tokens: Vec<u64>,
     lower: String,
 }
@@ -148,15 +151,23 @@ impl Words {
     fn add_run(&mut self, run: &str) {
         if let Some(short) = self.short.of(run) {
             *short = true;
-        } else if !self.runs.contains(run) {
+        } else if !self.too_many && !self.runs.contains(run) {
             self.runs.insert(run.into());
+            if self.runs.len() > CHUNK_WORDS_MAX {
+                (self.too_many, self.runs) = (true, HashSet::default());
+            }
         }
     }
 
-    /// The runs of the chunk that ends here.
+    /// The runs of the chunk that ends here; only one that is too long to be kept, which stands for
+    /// any, where there were too many.
     pub(super) fn end_chunk(&mut self) -> BTreeSet<String> {
         self.tokens.sort_unstable();
         self.tokens.dedup();
+        if std::mem::take(&mut self.too_many) {
+            self.short.drain().for_each(drop);
+            return BTreeSet::from(["x".repeat(INDEX_WORD_BYTES_MAX + 1)]);
+        }
         self.short.drain().chain(self.runs.drain().map(String::from)).collect()
     }
 
@@ -182,6 +193,20 @@ mod tests {
         let folded = fold(text);
         let runs = letter_runs(&folded).map(str::to_owned).collect();
         (runs, tokens(&folded).filter(|t| is_filtered(t)).map(token_hash).collect())
+    }
+
+    #[test]
+    fn too_many_words_are_any() {
+        let mut words = Words::default();
+        for n in 0..=CHUNK_WORDS_MAX {
+            let letter = |at: u32| char::from(b'a' + (n >> (4 * at) & 15).to_le_bytes()[0]);
+            words.add((0..5).map(letter).collect::<String>().as_bytes());
+        }
+        words.add(b"one more abc");
+        let all = words.end_chunk();
+        assert!(all.len() == 1 && all.iter().all(|word| word.len() > INDEX_WORD_BYTES_MAX));
+        words.add(b"one more abc");
+        assert_eq!(words.end_chunk().len(), 3);
     }
 
     proptest! {

@@ -237,7 +237,7 @@ impl Inputs {
 }
 
 /// What a record weighs beside its line, bytes, about.
-const LINE_BYTES: usize = 256;
+const LINE_BYTES: usize = 1_024;
 
 /// Joins small chunks, as long as their rows and their text are few and their ids rise.
 fn join(bodies: &[(Body, u64)]) -> Vec<(Range<usize>, ChunkMeta)> {
