@@ -4,6 +4,7 @@
 //! [`View`] answers which rows hold a text (`question` says what to look for), [`Reader`] puts rows
 //! together again, one after the other or here and there.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -16,7 +17,7 @@ use super::pack::{Damage, Read, done, take_planes};
 use super::parents::{Aligned, OWN, RowIds};
 use super::places::{Codes, Places, Walk};
 use super::predict::{Beside, ParentRows};
-use super::question::{Asked, Question};
+use super::question::{Asked, Part, Question};
 use super::rebuild::{PoolShape, Templates};
 use super::set::RowSet;
 use super::template::Piece;
@@ -30,8 +31,11 @@ use crate::base::time::Timestamp;
 const COLUMN_WORK_ROWS: usize = 256;
 
 /// So few rows, and one in so many at most, are looked at instead of asking all columns for them.
-const FEW_ROWS: usize = 1_024;
+const FEW_ROWS: usize = 128;
 const FEW_SHARE: usize = 16;
+
+/// Where at most one row in so many is left, only the pools of their templates are asked.
+const SOME_SHARE: usize = 4;
 
 /// The lines of one place of a chunk.
 #[derive(Debug)]
@@ -335,7 +339,7 @@ impl<'a> View<'a> {
                 left = left.minus(&found.sure);
                 continue; // to look at them costs less than to ask columns
             }
-            for local in 0..u32::try_from(self.lines.pools.len()).unwrap_or(u32::MAX) {
+            for local in self.pools_of(&open)? {
                 if open.is_none() {
                     break;
                 }
@@ -351,24 +355,58 @@ impl<'a> View<'a> {
                     maybe = maybe.or(&rows);
                 }
             }
-            for ((template, _), kind) in self.lines.used.iter().zip(0_u32..) {
-                for (way, border) in part.across.get(template).into_iter().flatten() {
-                    let Some(asked) = part.borders.get(*border) else { continue };
-                    let at = self.lines.pools.binary_search_by_key(&way.pool, |(pool, _)| *pool);
-                    let Some(local) = at.ok().and_then(|at| u32::try_from(at).ok()) else {
-                        continue;
-                    };
-                    let values = self.ask(local, asked, watch)?;
-                    if !values.is_none() {
-                        let rows = self.places()?.rows_of(kind, local, way.nth, &values);
-                        maybe = maybe.or(&rows.and(&left));
-                    }
-                }
-            }
+            maybe = maybe.or(&self.find_across(part, watch)?.and(&left));
             // What is sure was asked of the only part.
             left = maybe.minus(&found.sure);
         }
         found.maybe = left;
+        Ok(found)
+    }
+
+    /// The pools that have values of these rows, if not all of them do.
+    fn pools_of(&self, rows: &RowSet) -> Result<Vec<u32>> {
+        let all = u32::try_from(self.lines.pools.len()).unwrap_or(u32::MAX);
+        if rows.is_none() || rows.count() * SOME_SHARE > rows.rows() {
+            return Ok((0..all).collect());
+        }
+        let places = self.places()?;
+        let mut kinds = vec![false; self.lines.used.len()];
+        for row in rows.iter() {
+            let kind = places.kinds().get(row).unwrap_or(u32::MAX);
+            if let Some(kind) = kinds.get_mut(kind as usize) {
+                *kind = true;
+            }
+        }
+        let mut pools = vec![false; self.lines.pools.len()];
+        for (kind, _) in (0_u32..).zip(kinds).filter(|(_, there)| *there) {
+            for pool in places.slots(kind) {
+                if let Some(pool) = pools.get_mut(*pool as usize) {
+                    *pool = true;
+                }
+            }
+        }
+        Ok((0_u32..).zip(pools).filter(|(_, there)| *there).map(|(pool, _)| pool).collect())
+    }
+
+    /// The rows where a part of a text may stand across the border of a value.
+    fn find_across(&self, part: &Part, watch: &mut dyn Watch) -> Answer<RowSet> {
+        let mut wanted: BTreeMap<(u32, usize), Vec<(u32, usize)>> = BTreeMap::new();
+        for ((template, _), kind) in self.lines.used.iter().zip(0_u32..) {
+            for (way, border) in part.across.get(template).into_iter().flatten() {
+                let at = self.lines.pools.binary_search_by_key(&way.pool, |(pool, _)| *pool);
+                if let Some(local) = at.ok().and_then(|at| u32::try_from(at).ok()) {
+                    wanted.entry((local, *border)).or_default().push((kind, way.nth));
+                }
+            }
+        }
+        let mut found = RowSet::none(self.lines.rows);
+        for ((local, border), wanted) in wanted {
+            let Some(asked) = part.borders.get(border) else { continue };
+            let values = self.ask(local, asked, watch)?;
+            if !values.is_none() {
+                found = found.or(&self.places()?.rows_of(local, &wanted, &values));
+            }
+        }
         Ok(found)
     }
 

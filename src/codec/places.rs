@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 
 use super::set::RowSet;
 
+/// The last bit of a word.
+const BITS: usize = 63;
+
 /// Rows between two marks at least; more where there are many pools, so that marks take some two
 /// bytes a row at most.
 const MARK_ROWS: usize = 256;
@@ -70,21 +73,15 @@ impl Codes {
 
     /// The rows whose number is marked.
     pub(super) fn marked(&self, marked: &[bool]) -> RowSet {
-        let is = |n: usize| marked.get(n).copied().unwrap_or_default();
+        let is = |n: usize| marked.get(n).is_some_and(|marked| *marked);
         match self {
             Self::Bytes(codes) => {
                 let mut table = [false; 256];
                 table.iter_mut().zip(marked).for_each(|(to, from)| *to = *from);
-                RowSet::of_codes(codes, &table)
+                RowSet::of_each(codes, |n| table.get(usize::from(n)).is_some_and(|is| *is))
             }
-            Self::Words(codes) => {
-                let mut codes = codes.iter();
-                RowSet::of(self.len(), |_| codes.next().is_some_and(|n| is((*n).into())))
-            }
-            Self::Wide(codes) => {
-                let mut codes = codes.iter();
-                RowSet::of(self.len(), |_| codes.next().is_some_and(|n| is(*n as usize)))
-            }
+            Self::Words(codes) => RowSet::of_each(codes, |n| is(n.into())),
+            Self::Wide(codes) => RowSet::of_each(codes, |n| is(n as usize)),
         }
     }
 
@@ -184,19 +181,33 @@ impl Places {
         RowSet::from_rows(self.kinds.len(), found)
     }
 
-    /// The rows of a kind whose `nth` value of a pool is one of these.
-    pub(super) fn rows_of(&self, kind: u32, pool: u32, nth: usize, values: &RowSet) -> RowSet {
+    /// The rows of these kinds whose `nth` value of a pool is one of these.
+    pub(super) fn rows_of(&self, pool: u32, wanted: &[(u32, usize)], values: &RowSet) -> RowSet {
         if values.is_none() {
             return RowSet::none(self.kinds.len());
         }
         let takes = self.takes(pool);
+        // For each kind one bit a value, the last one for all that are behind.
+        let mut bits = vec![0_u64; self.slots.len()];
+        for (kind, nth) in wanted {
+            if let Some(bits) = bits.get_mut(*kind as usize) {
+                *bits |= 1 << nth.min(&BITS);
+            }
+        }
         let mut found = Vec::new();
         let mut at = 0;
-        self.kinds.each(|row, k| {
-            if k == kind as usize && values.contains(at + nth) {
+        self.kinds.each(|row, kind| {
+            let takes = takes.get(kind).copied().unwrap_or_default() as usize;
+            if takes == 0 {
+                return;
+            }
+            let bits = bits.get(kind).copied().unwrap_or_default();
+            if bits != 0
+                && (0..takes).any(|n| bits >> n.min(BITS) & 1 == 1 && values.contains(at + n))
+            {
                 found.push(row);
             }
-            at += takes.get(k).copied().unwrap_or_default() as usize;
+            at += takes;
         });
         RowSet::from_rows(self.kinds.len(), found)
     }
@@ -366,7 +377,7 @@ mod tests {
             let has = slots[0].iter().filter(|p| **p == pool).count() > nth;
             let want = of(0).filter(|row| has && hits.contains(firsts[*row][pool as usize] + nth));
             let want = RowSet::from_rows(places.kinds().len(), want);
-            prop_assert_eq!(if has { places.rows_of(0, pool, nth, &hits) } else { want.clone() }, want);
+            prop_assert_eq!(if has { places.rows_of(pool, &[(0, nth)], &hits) } else { want.clone() }, want);
         }
     }
 }

@@ -207,9 +207,8 @@ impl Probe {
                 if entries.is_none() {
                     return RowSet::none(ids.len());
                 }
-                RowSet::of(ids.len(), |n| {
-                    ids.get(n).is_some_and(|id| entries.contains(*id as usize))
-                })
+                let marks = entries.marks();
+                RowSet::of_each(ids, |id| marks.get(id as usize).is_some_and(|mark| *mark))
             }
             Column::Integers(numbers, spelling) => self.of_numbers(numbers, *spelling),
             Column::Packed(packed) => self.of_packed(packed),
@@ -219,9 +218,7 @@ impl Probe {
                 if found.is_none() {
                     return RowSet::none(picks.len());
                 }
-                RowSet::of(picks.len(), |n| {
-                    picks.get(n).is_some_and(|pick| found.contains(*pick as usize))
-                })
+                RowSet::of_each(picks, |pick| found.contains(pick as usize))
             }
             Column::Union(rows, columns) => {
                 let found: Vec<RowSet> =

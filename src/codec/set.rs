@@ -46,13 +46,17 @@ impl RowSet {
         Self::from_words(rows, (0..rows.div_ceil(WORD)).map(word).collect())
     }
 
-    /// Those whose code is marked.
-    pub fn of_codes(codes: &[u8], marked: &[bool; 256]) -> Self {
-        let word = |codes: &[u8]| {
-            let bit = |code: &u8| marked.get(usize::from(*code)).is_some_and(|marked| *marked);
-            codes.iter().rev().fold(0, |word, code| word << 1 | u64::from(bit(code)))
+    /// Those whose number `is` says so of; quicker than [`Self::of`].
+    pub(super) fn of_each<T: Copy>(numbers: &[T], is: impl Fn(T) -> bool) -> Self {
+        let word = |numbers: &[T]| {
+            numbers.iter().rev().fold(0, |word, number| word << 1 | u64::from(is(*number)))
         };
-        Self::from_words(codes.len(), codes.chunks(WORD).map(word).collect())
+        Self::from_words(numbers.len(), numbers.chunks(WORD).map(word).collect())
+    }
+
+    /// For each row whether it is in it.
+    pub(super) fn marks(&self) -> Vec<bool> {
+        (0..self.rows).map(|row| self.contains(row)).collect()
     }
 
     /// From some rows, in any order; those that are not there are left out.

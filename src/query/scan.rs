@@ -8,7 +8,7 @@ mod sweep;
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering as Atomic;
+use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 
 use super::check::{Check, Scratch};
 use super::field::Keys;
@@ -29,6 +29,18 @@ const TICK_ROWS: u64 = 256;
 
 /// Records of a page that are read at once: a page of huge ones is cut before all are in memory.
 const FETCH_RECORDS: usize = 64;
+
+/// Chunks that are asked at once for a page, at most.
+const WAVE_CHUNKS: usize = 16;
+
+/// Most threads of one query, so that others and the intake have cores too.
+const THREADS_MAX: usize = 8;
+
+/// How many threads look through so many chunks.
+fn threads(chunks: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.min(chunks).min(THREADS_MAX)
+}
 
 /// Rows of a chunk that are asked first for a page: it is full soon where matches are frequent.
 const FIRST_ROWS: usize = 512;
@@ -274,6 +286,7 @@ pub(super) fn search(
         let partial = Some(format!("{}: nothing was looked at", meter.why()));
         return Ok(Answer { value, partial, explain });
     };
+    plan.explain.add(Work::so_far().since(before));
     let mut best = Best { heap: BinaryHeap::new(), room: limit.saturating_add(1) };
     let frontier = plan.collect(after, &mut best, &mut meter)?;
     plan.explain.rows = meter.rows;
@@ -294,6 +307,7 @@ pub(super) fn search(
         let side = if order == Order::Asc { "before" } else { "after" };
         format!("{}: complete {side} {}", meter.why(), time_of(order, at))
     });
+    let before = Work::so_far();
     let records = plan.fetch(&hits, limits::ANSWER_BYTES_MAX)?;
     plan.explain.add(Work::so_far().since(before));
     if records.len() < hits.len() {
@@ -328,6 +342,14 @@ impl Best {
         self.heap.len() >= self.room
     }
 
+    /// Leaves the first of these hits, as many as there is room for.
+    fn cut(&self, hits: &mut Vec<((i64, u64), usize)>) {
+        if hits.len() > self.room {
+            hits.select_nth_unstable(self.room);
+            hits.truncate(self.room);
+        }
+    }
+
     /// Can a hit at `key` still be one of them?
     fn wants(&self, key: (i64, u64)) -> bool {
         !self.is_full() || self.heap.peek().is_some_and(|worst| key < worst.key)
@@ -341,52 +363,159 @@ impl Best {
     }
 }
 
+/// What a chunk gave.
+struct Gathered {
+    /// Its first hits, as many as there is room for, in any order.
+    hits: Vec<((i64, u64), usize)>,
+    /// The budget was spent at this key.
+    stopped: Option<i64>,
+    /// It was left out by its index.
+    pruned: bool,
+    /// Rows that were asked about.
+    rows: u64,
+    work: Work,
+}
+
 impl Plan {
     /// Gathers hits behind `after`. `Some(key)`: the budget was spent, and only what lies in front
     /// of that time is complete.
+    ///
+    /// The first chunk alone: it mostly fills the page. Then more and more of them at once, on
+    /// several threads: what is rare is looked for in many.
     fn collect(
         &mut self,
         after: Option<(i64, u64)>,
         best: &mut Best,
         meter: &mut Meter<'_>,
     ) -> Result<Option<i64>> {
-        let mut scratch = Scratch::default();
-        for (n, chunk) in self.chunks.iter().enumerate() {
-            let first = first_key(self.order, chunk.meta());
-            if !best.wants((first, 0)) {
-                break; // nor can any later chunk
+        let (mut next, mut many) = (0, 1);
+        while next < self.chunks.len() {
+            let mut wave = Vec::new();
+            while wave.len() < many
+                && let Some(chunk) = self.chunks.get(next)
+            {
+                if !best.wants((first_key(self.order, chunk.meta()), 0)) {
+                    next = self.chunks.len(); // nor can any later chunk
+                    break;
+                }
+                let is_before = after.is_some_and(|a| last_key(self.order, chunk.meta()) < a.0);
+                if !is_before {
+                    wave.push(next); // else all of it was on the pages before
+                }
+                next += 1;
             }
-            if after.is_some_and(|a| last_key(self.order, chunk.meta()) < a.0) {
-                continue; // all of it was on the pages before
+            let mut frontier = None;
+            for (n, gathered) in wave.iter().zip(self.gather(&wave, after, best, meter.budget)?) {
+                self.explain.pruned_by_index += usize::from(gathered.pruned);
+                self.explain.scanned += usize::from(!gathered.pruned);
+                self.explain.add(gathered.work);
+                meter.rows += gathered.rows;
+                for (key, row) in gathered.hits {
+                    if best.wants(key) {
+                        best.add(Hit { key, chunk: *n, row });
+                    }
+                }
+                frontier = frontier.into_iter().chain(gathered.stopped).min();
             }
-            if meter.look().is_err() {
-                return Ok(Some(first));
-            }
-            let Some(rows) = told(&**chunk, self.open(&**chunk))? else {
-                self.explain.pruned_by_index += 1;
-                continue;
-            };
-            self.explain.scanned += 1;
-            let found = self.collect_from(n, &*rows, after, best, meter, &mut scratch);
-            if let Err(StoppedAt(key)) = told(&**chunk, found)? {
-                // Later chunks begin behind `first`, this one goes on at `key`.
-                let next = self.chunks.get(n + 1);
+            if let Some(key) = frontier {
+                // Chunks that were not begun lie behind their first instants.
+                let next = self.chunks.get(next);
                 let next = next.map_or(i64::MAX, |c| first_key(self.order, c.meta()));
                 return Ok(Some(key.min(next)));
             }
+            many = (2 * many).min(WAVE_CHUNKS);
         }
         Ok(None)
     }
 
-    fn collect_from(
+    /// Hits of some chunks, each asked as if it was the next.
+    fn gather(
         &self,
-        chunk: usize,
-        rows: &dyn Rows,
+        wave: &[usize],
         after: Option<(i64, u64)>,
-        best: &mut Best,
+        best: &Best,
+        budget: &Budget,
+    ) -> Result<Vec<Gathered>> {
+        let threads = threads(wave.len());
+        let taken = AtomicUsize::new(0);
+        let work = || {
+            let (mut meter, mut scratch) = (Meter::new(budget), Scratch::default());
+            let mut done = Vec::new();
+            while let at = taken.fetch_add(1, Atomic::Relaxed)
+                && let Some(n) = wave.get(at)
+            {
+                done.push((at, self.gather_from(*n, after, best, &mut meter, &mut scratch)?));
+            }
+            Ok(done)
+        };
+        let mut all: Vec<(usize, Gathered)> = if threads <= 1 {
+            work()?
+        } else {
+            let joined = std::thread::scope(|scope| {
+                let spawned: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+                let joined = spawned.into_iter().map(|thread| match thread.join() {
+                    Ok(done) => done,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                });
+                joined.collect::<Result<Vec<_>>>()
+            });
+            joined?.into_iter().flatten().collect()
+        };
+        all.sort_unstable_by_key(|(at, _)| *at);
+        Ok(all.into_iter().map(|(_, gathered)| gathered).collect())
+    }
+
+    fn gather_from(
+        &self,
+        n: usize,
+        after: Option<(i64, u64)>,
+        best: &Best,
         meter: &mut Meter<'_>,
         scratch: &mut Scratch,
+    ) -> Result<Gathered> {
+        let (before, rows_before) = (Work::so_far(), meter.rows);
+        let mut gathered =
+            Gathered { hits: Vec::new(), stopped: None, pruned: false, rows: 0, work: before };
+        let Some(chunk) = self.chunks.get(n) else { return Ok(gathered) };
+        if meter.look().is_err() {
+            gathered.stopped = Some(first_key(self.order, chunk.meta()));
+        } else if let Some(rows) = told(&**chunk, self.open(&**chunk))? {
+            let found = self.collect_from(&*rows, after, best, meter, scratch, &mut gathered.hits);
+            gathered.stopped = told(&**chunk, found)?.err().map(|StoppedAt(key)| key);
+        } else {
+            gathered.pruned = true;
+        }
+        gathered.rows = meter.rows - rows_before;
+        gathered.work = Work::so_far().since(before);
+        Ok(gathered)
+    }
+
+    fn collect_from(
+        &self,
+        rows: &dyn Rows,
+        after: Option<(i64, u64)>,
+        best: &Best,
+        meter: &mut Meter<'_>,
+        scratch: &mut Scratch,
+        hits: &mut Vec<((i64, u64), usize)>,
     ) -> Result<Result<(), StoppedAt>> {
+        if best.heap.is_empty() && self.explain.scanned > 0 {
+            // Nothing was found yet, so it is rare.
+            let first = first_key(self.order, rows.meta());
+            let inside = is_inside(self.range, self.last_id, rows.meta());
+            let all = || RowSet::all(rows.meta().rows);
+            let among = if inside { all() } else { self.in_view(rows)? };
+            meter.rows += among.count() as u64;
+            let found = self.check.select(rows, &among, meter, scratch);
+            let Ok(found) = unless_spent(found)? else { return Ok(Err(StoppedAt(first))) };
+            if found.is_none() {
+                return Ok(Ok(()));
+            }
+            let candidates = self.candidates(rows, after, best)?;
+            hits.extend(candidates.into_iter().filter(|(_, row)| found.contains(*row)));
+            best.cut(hits);
+            return Ok(Ok(()));
+        }
         let mut candidates = self.candidates(rows, after, best)?;
         let many = FIRST_ROWS.max(best.room).min(candidates.len());
         if many < candidates.len() {
@@ -396,20 +525,17 @@ impl Plan {
         let (head, tail) = candidates.split_at_mut(many);
         for part in [&*head, &*tail] {
             let first = part.iter().map(|(key, _)| *key).min();
-            let Some(first) = first.filter(|key| best.wants(*key)) else { break };
+            // All hits so far lie in front of it.
+            let in_front = |key| best.heap.iter().filter(|hit| hit.key < key).count() + hits.len();
+            let Some(first) = first.filter(|key| in_front(*key) < best.room) else { continue };
             let among = RowSet::from_rows(rows.meta().rows, part.iter().map(|(_, row)| *row));
             meter.rows += part.len() as u64;
             let found = self.check.select(rows, &among, meter, scratch);
             let Ok(found) = unless_spent(found)? else { return Ok(Err(StoppedAt(first.0))) };
-            let mut hits: Vec<_> =
-                part.iter().filter(|(_, row)| found.contains(*row)).copied().collect();
-            hits.sort_unstable();
-            for (key, row) in hits {
-                if !best.wants(key) {
-                    return Ok(Ok(()));
-                }
-                best.add(Hit { key, chunk, row });
+            if !found.is_none() {
+                hits.extend(part.iter().filter(|(_, row)| found.contains(*row)).copied());
             }
+            best.cut(hits);
         }
         Ok(Ok(()))
     }

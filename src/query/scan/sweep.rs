@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering as Atomic};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Meter, Plan, Spent, first_key, is_inside, last_id, time_of, told, unless_spent};
+use super::{
+    Meter, Plan, Spent, first_key, is_inside, last_id, threads, time_of, told, unless_spent,
+};
 use crate::base::error::Result;
 use crate::base::time::TimeRange;
 use crate::codec::ask::{Asked, Watch};
@@ -11,9 +13,6 @@ use crate::codec::{ChunkMeta, RowSet, Rows, Work};
 use crate::query::check::{Check, Scratch};
 use crate::query::{Answer, Budget, Explain, Order, Query};
 use crate::store::{Chunk, Snapshot};
-
-/// Most threads of one query, so that others and the intake have cores too.
-const THREADS_MAX: usize = 8;
 
 /// What a sweep over all matches adds up, one for each thread.
 pub(in crate::query) trait Tally: Send {
@@ -36,8 +35,7 @@ impl Plan {
         make: impl Fn() -> T + Sync,
         meter: &mut Meter<'_>,
     ) -> Result<Swept<T>> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = cores.min(self.chunks.len()).min(THREADS_MAX);
+        let threads = threads(self.chunks.len());
         let shared = Shared {
             next: AtomicUsize::new(0),
             spent: AtomicBool::new(false),
