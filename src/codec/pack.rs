@@ -27,7 +27,7 @@ pub(super) type Read<T> = Result<T, Damage>;
 /// zstd levels: of numbers always, as more brings hardly any byte there; of texts where there is
 /// time (engine.md 3.5). Level 19 took as long as all of a merge.
 const LEVEL: i32 = 3;
-const TEXT_LEVEL: i32 = 12;
+const TEXT_LEVEL: i32 = 15;
 
 /// Shorter than this, a zstd frame's own header eats what it saves.
 const ZSTD_BYTES_MIN: usize = 48;
