@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::base::error::{Error, Result};
 use crate::base::limits;
-use crate::base::machine::{Clock, Disk, SystemClock, SystemDisk};
+use crate::base::machine::{self, Clock, Disk, SystemClock, SystemDisk};
 use crate::base::metrics::{Counter, Metrics};
 use crate::base::time::Timestamp;
 use crate::cli::{Outcome, Settings, config, demo, log, print};
@@ -49,6 +49,7 @@ pub(super) fn run(settings: &Settings, with_demo: bool) -> Outcome {
         tracing::warn!("{warning}");
     }
     raise_descriptor_limit();
+    machine::use_small_pages();
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("shirabe")
