@@ -162,8 +162,9 @@ impl Inputs {
                 }
                 let rows = ChunkRows::new(Arc::clone(&open), chunk)?;
                 let mut read = read(&rows, (n, chunk), &mut inputs.names, &mut indexes)?;
-                for (view, known) in [rows.around()?, rows.messages()?].iter().zip(&mut known) {
-                    look(view, known)?;
+                for (view, known) in [rows.around()?, rows.messages()?].into_iter().zip(&mut known)
+                {
+                    look(&view, known)?;
                 }
                 let loose = kept_whole(&rows)?;
                 let cost = loose.count().saturating_mul(line);
@@ -338,13 +339,23 @@ fn kept_whole(rows: &ChunkRows) -> Result<RowSet> {
 /// Finds out what the slots of a chunk's templates hold, where it is not known yet.
 fn look(view: &View<'_>, known: &mut Vec<Option<Vec<Holds>>>) -> Result<()> {
     let firsts = first_rows(view)?;
-    for ((template, _), first) in view.lines.used().iter().zip(firsts) {
-        let n = *template as usize;
+    let used = view.lines.used().iter().map(|(template, _)| *template);
+    let mut new: Vec<(usize, u32)> = firsts
+        .into_iter()
+        .zip(used)
+        .filter(|(_, template)| known.get(*template as usize).is_none_or(Option::is_none))
+        .collect();
+    // Rows are read one after the other.
+    new.sort_unstable();
+    let View { lines: own, shared, times, here } = *view;
+    let mut reader = View { lines: own, shared, times, here }.into_reader()?;
+    for (row, template) in new {
+        let n = template as usize;
         if known.len() <= n {
             known.resize(n + 1, None);
         }
-        if let Some(cell) = known.get_mut(n).filter(|cell| cell.is_none()) {
-            *cell = Some(lines::holds(view, *template, first)?);
+        if let Some(cell) = known.get_mut(n) {
+            *cell = Some(lines::holds(view, &mut reader, (template, row))?);
         }
     }
     Ok(())

@@ -7,9 +7,9 @@ use crate::base::error::Result;
 use crate::base::split::{SLOTS_MAX, is_piece_byte};
 use crate::base::stamp::FORMAT_BYTES;
 use crate::codec::body::Open;
-use crate::codec::encoders::{DECIMALS, DIFFERENCES, DIGITS, HEX, INTEGERS, UUID};
+use crate::codec::encoders::{SAME, TEXT};
 use crate::codec::families::Source;
-use crate::codec::lines::View;
+use crate::codec::lines::{Reader, View};
 use crate::codec::rebuild::{PoolShape, Templates};
 use crate::codec::template::{
     Filed, HOLE, KEYED, Kind, Lines, MARK, PLAIN, Piece, REST, STAMP, Settled, WORD,
@@ -31,7 +31,11 @@ pub(super) enum Holds {
 }
 
 /// What each slot of a template holds, told by a row of it.
-pub(super) fn holds(view: &View<'_>, template: u32, row: usize) -> Result<Vec<Holds>> {
+pub(super) fn holds(
+    view: &View<'_>,
+    reader: &mut Reader<'_>,
+    (template, row): (u32, usize),
+) -> Result<Vec<Holds>> {
     let pieces = view.shared.template(template);
     let many = pieces.iter().filter(|piece| piece.pool().is_some()).count();
     let mut holds = vec![Holds::Value; many];
@@ -52,7 +56,7 @@ pub(super) fn holds(view: &View<'_>, template: u32, row: usize) -> Result<Vec<Ho
             continue;
         }
         let is_last = n + 1 == pieces.len();
-        *cell = match is_token(view, pool, (row, slot))? {
+        *cell = match is_token((view, reader), pool, (row, slot))? {
             Some(false) => Holds::Word,
             None if is_last => Holds::Rest,
             Some(true) | None => Holds::Value,
@@ -62,8 +66,12 @@ pub(super) fn holds(view: &View<'_>, template: u32, row: usize) -> Result<Vec<Ho
 }
 
 /// Is what stands in a slot a token that is one whatever the other lines have, or a word? `None`
-/// where it is neither.
-fn is_token(view: &View<'_>, pool: u32, (row, slot): (usize, usize)) -> Result<Option<bool>> {
+/// where it is neither. Looks at no more than has to be read.
+fn is_token(
+    (view, reader): (&View<'_>, &mut Reader<'_>),
+    pool: u32,
+    (row, slot): (usize, usize),
+) -> Result<Option<bool>> {
     let Some(PoolShape::Texts(dictionary)) = view.shared.pools().get(pool as usize) else {
         return Ok(Some(true));
     };
@@ -71,14 +79,13 @@ fn is_token(view: &View<'_>, pool: u32, (row, slot): (usize, usize)) -> Result<O
     if own && let Some(text) = dictionary.get(0) {
         return Ok(kind_of(text));
     }
-    let numbers = [INTEGERS, DIGITS, DECIMALS, HEX, UUID, DIFFERENCES];
+    // Words without a dictionary are hardly anything but texts.
     let tag = view.local(pool).and_then(|local| view.lines.stored(local).first());
-    if own && tag.is_some_and(|tag| numbers.contains(tag)) {
+    if own && tag.is_some_and(|tag| ![SAME, TEXT].contains(tag)) {
         return Ok(Some(true));
     }
-    let again = View { lines: view.lines, shared: view.shared, times: view.times, here: view.here };
     let mut text = Vec::new();
-    again.into_reader()?.slot_of(row, slot, &mut text)?;
+    reader.slot_of(row, slot, &mut text)?;
     Ok(kind_of(&text))
 }
 
