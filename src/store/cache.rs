@@ -1,10 +1,11 @@
 //! One bounded cache for all that queries open: segment files, indexes, filters, chunks.
 //!
-//! Nothing in it ever changes on disk, so nothing is ever out of date; what has not been asked for
-//! the longest goes first: of chunks the decoded columns, then, if that is not enough, all of it.
+//! Nothing in it ever changes on disk, so nothing is ever out of date. What is too much goes by lot:
+//! of chunks the decoded columns, then, if that is not enough, all of it.
 //! Who holds a thing keeps it alive beyond its eviction.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::error::Result;
@@ -48,6 +49,9 @@ impl Opened {
     }
 }
 
+/// So many uses ago is new: each thread of a question holds a chunk.
+const NEWEST: u64 = 1;
+
 /// Chunks grow after they were put in, so the bound is looked at after so many uses too.
 const HITS_A_LOOK: u64 = 8;
 
@@ -61,6 +65,8 @@ pub(super) struct Cache {
 struct Inner {
     entries: HashMap<(u64, Part), (u64, Opened)>,
     turn: u64,
+    /// Draws lots.
+    lots: foldhash::fast::FixedState,
 }
 
 impl Cache {
@@ -115,35 +121,54 @@ impl Cache {
 
 impl Inner {
     /// Takes out what is beyond the bound; who calls drops it where nobody waits.
+    ///
+    /// A question goes through all chunks again and again: were those taken that were not used for
+    /// the longest, none would ever be there when it is needed. So chunks are taken by lot, but for
+    /// the newest, and what the chunks of a segment share goes last.
     fn evict(&mut self, bytes_max: usize) -> Vec<Opened> {
-        let mut by_age: Vec<(u64, (u64, Part), usize)> =
-            self.entries.iter().map(|(key, (at, o))| (*at, *key, o.weight())).collect();
-        let mut total: usize = by_age.iter().map(|(_, _, weight)| weight).sum();
+        let mut all: Vec<Candidate> =
+            self.entries.iter().map(|(key, e)| self.lot(*key, e)).collect();
+        let mut total: usize = all.iter().map(|one| one.weight).sum();
         if total <= bytes_max {
             return Vec::new();
         }
-        by_age.sort_unstable_by_key(|(at, _, _)| *at);
-        for (_, key, weight) in &mut by_age {
+        all.sort_unstable_by_key(|one| one.rank);
+        for one in &mut all {
             if total <= bytes_max {
                 return Vec::new();
             }
-            if let Some((_, Opened::Rows(rows))) = self.entries.get(key) {
+            if let Some((_, Opened::Rows(rows))) = self.entries.get(&one.key) {
                 rows.shed();
                 let left = rows.weight();
-                total = total.saturating_sub(weight.saturating_sub(left));
-                *weight = left;
+                total = total.saturating_sub(one.weight.saturating_sub(left));
+                one.weight = left;
             }
         }
         let mut evicted = Vec::new();
-        for (_, key, weight) in by_age {
+        for one in all {
             if total <= bytes_max {
                 break;
             }
-            evicted.extend(self.entries.remove(&key).map(|(_, opened)| opened));
-            total = total.saturating_sub(weight);
+            evicted.extend(self.entries.remove(&one.key).map(|(_, opened)| opened));
+            total = total.saturating_sub(one.weight);
         }
         evicted
     }
+
+    /// How soon something goes: those of the lowest rank first.
+    fn lot(&self, key: (u64, Part), (at, opened): &(u64, Opened)) -> Candidate {
+        let is_new = *at + NEWEST >= self.turn;
+        let is_shared = !matches!(opened, Opened::Rows(_));
+        let lot = if is_shared { *at } else { self.lots.hash_one((key, self.turn)) };
+        Candidate { rank: (is_new, is_shared, lot), key, weight: opened.weight() }
+    }
+}
+
+/// What may be taken out.
+struct Candidate {
+    rank: (bool, bool, u64),
+    key: (u64, Part),
+    weight: usize,
 }
 
 #[cfg(test)]
@@ -151,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_unused_goes_first_and_the_bound_holds() {
+    fn what_is_new_stays_and_the_bound_holds() {
         let cache = Cache::new(100);
         let opened = std::cell::Cell::new(0);
         let get = |segment: u64| {
