@@ -90,8 +90,10 @@ pub(super) fn encode(chunks: &[&[Arc<Record>]], keep_whole: bool, strength: Stre
     for (n, records) in chunks.iter().enumerate() {
         around.begin(records.len());
         messages.begin(records.len());
+        let mut before = None;
         for record in *records {
-            gather(record, n, &mut pools);
+            gather(record, before, n, &mut pools);
+            before = Some(&**record);
             around.push(record.line.raw(), record.line.span(), record.time);
             messages.push(record.message().as_bytes(), None, record.time);
         }
@@ -135,25 +137,26 @@ fn describe(records: &[Arc<Record>]) -> Option<ChunkMeta> {
     })
 }
 
-/// Adds the names of a record to their pools.
-fn gather(record: &Record, chunk: usize, pools: &mut [Pool; NAMES]) {
-    let mut add = |shared: Shared, text: &[u8]| {
-        if let Some(pool) = pools.get_mut(shared as usize) {
-            pool.push(chunk, text);
-        }
-    };
-    add(Shared::Host, record.host.as_bytes());
-    add(Shared::App, record.app.as_bytes());
-    let mut via = Vec::new();
-    put_via(&record.via, &mut via);
-    add(Shared::Via, &via);
+/// Adds the names of a record to their pools. `before` is the record in front of it, which mostly
+/// came the same way.
+fn gather(record: &Record, before: Option<&Record>, chunk: usize, pools: &mut [Pool; NAMES]) {
+    let same_via = before.is_some_and(|before| Arc::ptr_eq(&before.via, &record.via));
+    if let Some(pool) = pools.get_mut(Shared::Via as usize)
+        && !(same_via && pool.push_again(chunk))
+    {
+        let mut via = Vec::new();
+        put_via(&record.via, &mut via);
+        pool.push(chunk, &via);
+    }
     for (shared, text) in [
+        (Shared::Host, Some(&*record.host)),
+        (Shared::App, Some(&*record.app)),
         (Shared::Pid, record.pid.as_deref()),
         (Shared::Format, record.format.as_deref()),
         (Shared::Tag, record.tag.as_deref()),
     ] {
-        if let Some(text) = text {
-            add(shared, text.as_bytes());
+        if let (Some(text), Some(pool)) = (text, pools.get_mut(shared as usize)) {
+            pool.push(chunk, text.as_bytes());
         }
     }
 }
@@ -201,12 +204,18 @@ impl Plans<'_> {
             Integers::of(&numbers).put(strength, &mut section);
             section
         };
-        let beside = RowIds::of_records(records);
+        // What stands beside a column is looked at where there is time.
+        let (mut beside, mut lines) = (Vec::new(), Vec::new());
+        if strength == Strength::Strong {
+            beside = RowIds::of_records(records);
+            let message = self.messages.row_ids(n, MESSAGE);
+            let both = RowIds::of_both(BOTH, &self.around.row_ids(n, OWN), &message);
+            lines = vec![message, both];
+        }
         let of = |which: u32| beside.iter().find(|parent| parent.which == which);
-        let message = self.messages.row_ids(n, MESSAGE);
-        let around = self.around.row_ids(n, OWN);
-        let both = RowIds::of_both(BOTH, &around, &message);
         let source = of(HOST).zip(of(APP)).map(|(h, a)| RowIds::of_both(SOURCE, h, a));
+        let lines: Vec<&RowIds> = lines.iter().collect();
+        let (message, both) = lines.split_at(lines.len().min(1));
         let names = &mut self.names;
         let mut texts = |shared: Shared, present: Option<fn(&Record) -> bool>, by: &[&RowIds]| {
             let mut section = Vec::new();
@@ -226,7 +235,7 @@ impl Plans<'_> {
         let codes = |number: fn(&Record) -> u64| {
             let numbers: Vec<u64> = records.iter().map(|r| number(r)).collect();
             let mut section = Vec::new();
-            put_told(&numbers, &[&message, &both], &mut section);
+            put_told(&numbers, &lines, &mut section);
             section
         };
         let sources: Vec<&RowIds> = source.iter().collect();
@@ -234,24 +243,24 @@ impl Plans<'_> {
         writer.section(&integers(|r| r.time.0));
         writer.section(&integers(|r| r.received.0));
         writer.section(&texts(Shared::Host, None, &[]));
-        writer.section(&texts(Shared::App, None, &[&message, &both]));
+        writer.section(&texts(Shared::App, None, &lines));
         writer.section(&codes(|r| r.severity.map_or(0, |s| s as u64 + 1)));
         writer.section(&codes(|r| r.facility.map_or(0, |f| u64::from(f.code()) + 1)));
         writer.section(&texts(Shared::Pid, Some(|r| r.pid.is_some()), &sources));
-        writer.section(&texts(Shared::Format, Some(|r| r.format.is_some()), &[&message]));
-        writer.section(&texts(Shared::Via, None, &[&[&both], &sources[..]].concat()));
+        writer.section(&texts(Shared::Format, Some(|r| r.format.is_some()), message));
+        writer.section(&texts(Shared::Via, None, &[both, &sources[..]].concat()));
         writer.section(&texts(Shared::Tag, Some(|r| r.tag.is_some()), &sources));
         writer.section(&integers(|r| r.defects.bits().cast_signed()));
         let mut beside: Vec<&RowIds> = beside.iter().collect();
         let mut messages = Vec::new();
         self.messages.put_chunk(n, &beside, &mut messages);
-        beside.push(&message);
+        beside.extend(message);
         let mut arounds = Vec::new();
         self.around.put_chunk(n, &beside, &mut arounds);
         writer.section_as_is(&arounds);
         writer.section_as_is(&messages);
         let mut section = Vec::new();
-        self.fields.put_chunk(n, &[&message, &both], &mut section);
+        self.fields.put_chunk(n, &lines, &mut section);
         writer.section(&section);
     }
 

@@ -61,6 +61,13 @@ impl Pool {
         }
     }
 
+    /// Adds the last value of the same chunk once more; `false` where that is not known.
+    pub(super) fn push_again(&mut self, chunk: usize) -> bool {
+        let last = self.ids.last().copied();
+        let last = last.filter(|_| self.cuts.last().is_some_and(|(last, _)| *last == chunk));
+        last.map(|last| self.put(last)).is_some()
+    }
+
     /// Adds a value to the dictionary, if it is not there.
     fn enter(&mut self, text: &[u8]) {
         let key = self.index.key(text);
