@@ -127,7 +127,7 @@ impl Places {
         let lists: usize = slots.iter().map(|slots| 24 + 4 * slots.len()).sum();
         let lists = lists + takers.iter().map(|takers| 24 + 8 * takers.len()).sum::<usize>();
         let bytes = kinds.weight() + lists;
-        let step = MARK_ROWS.max(2 * pools);
+        let step = MARK_ROWS.max(pools / 4);
         Self { kinds, slots, takers, marks: OnceLock::new(), step, bytes }
     }
 
