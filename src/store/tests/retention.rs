@@ -241,16 +241,20 @@ fn on_a_full_disk_the_oldest_goes_where_that_is_wanted() {
         }
         // What is merged in the background is other bytes while they are counted.
         store.seal(true).unwrap();
-        until("what was merged is gone", || {
-            names(&kept.disk, ".seg").len() == store.status().segments
+        until("what was merged, and its log, is gone", || {
+            let files = (names(&kept.disk, ".seg").len(), names(&kept.disk, ".log").len());
+            files == (store.status().segments, 0)
         });
         let len = |path| kept.disk.read(path).unwrap().len() as u64;
         let used: u64 = kept.disk.paths().iter().map(|path| len(path)).sum();
         // Less than two segments are missing.
         kept.disk.set_capacity(Some(used + min_free_bytes - 3_000));
         let refused = append(&store, vec![record("new")]);
-        let Err(Error::Busy(below @ Refusal::BelowFloor { .. })) = refused else {
-            panic!("{refused:?}")
+        let below = match refused {
+            Err(Error::Busy(below @ Refusal::BelowFloor { .. })) => Some(below),
+            // Room was made before it was asked for: whoever does that looks now and then.
+            Ok(()) if wanted => None,
+            other => panic!("{other:?}"),
         };
         if wanted {
             until("room", || append(&store, vec![record("new")]).is_ok());
@@ -260,7 +264,7 @@ fn on_a_full_disk_the_oldest_goes_where_that_is_wanted() {
             assert_eq!(left.iter().filter(|text| text.starts_with("web")).count(), 10);
             assert_eq!(left.last().unwrap(), "new");
         } else {
-            assert_eq!(store.status().refusing, Some(below));
+            assert_eq!(store.status().refusing, below);
             (0..10).for_each(|_| pause());
             assert_eq!((texts(&store).len(), kept.dropped("disk-full")), (20, 0));
             kept.disk.set_capacity(None);
