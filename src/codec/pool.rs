@@ -247,11 +247,6 @@ impl<'a> Plan<'a> {
         self.pool.cuts.iter().map(|(chunk, _)| *chunk)
     }
 
-    /// Is it asked whether what stands beside values tells them?
-    pub(super) fn tries_parents(&self) -> bool {
-        self.strength == Strength::Strong
-    }
-
     /// The different values of a chunk where there is a dictionary, all of them where not.
     pub(super) fn for_each_distinct(&self, chunk: usize, mut visit: impl FnMut(&[u8])) {
         let Some(values) = self.pool.values(chunk) else { return };

@@ -730,9 +730,13 @@ impl Planned<'_> {
         RowIds { which, rows: self.rows.get(chunk).cloned().unwrap_or_default(), texts: None }
     }
 
-    /// For each pool the rows of its values in a chunk.
+    /// For each pool the rows of its values in a chunk; none where what stands beside them is not
+    /// looked at.
     fn rows_of_values(&self, chunk: usize) -> Vec<Vec<u32>> {
         let mut rows_of = vec![Vec::new(); self.pools.len()];
+        if self.strength == Strength::Quick {
+            return rows_of;
+        }
         for (template, row) in self.rows.get(chunk).into_iter().flatten().zip(0_u32..) {
             for pool in self.templates[*template as usize].iter().filter_map(Piece::pool) {
                 rows_of[pool as usize].push(row);
@@ -794,7 +798,7 @@ pub(super) fn put_texts<'p>(
     out: &mut Vec<u8>,
 ) {
     let beside: Vec<Aligned> = parents
-        .filter(|_| plan.tries_parents() && rows.len() >= TOLD_ROWS_MIN)
+        .filter(|_| rows.len() >= TOLD_ROWS_MIN)
         .filter_map(|parent| parent.beside(rows))
         .collect();
     let beside: Vec<Parent<'_>> = beside.iter().filter_map(Aligned::parent).collect();

@@ -63,14 +63,19 @@ fn an_id_that_is_nowhere_rebuilds_no_row() {
     assert_eq!((found, explain.rebuilt), (0, 0), "{explain:?}");
 }
 
+/// Dice, and how many rounds are played with them; `SEED` and `ROUNDS` say it otherwise.
+fn thrown() -> (Dice, u64) {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seed = number("SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    let rounds = number("ROUNDS").unwrap_or(60);
+    println!("SEED={seed} ROUNDS={rounds}");
+    (Dice(seed), rounds)
+}
+
 /// What a person would cut out of a line with the mouse, and worse.
 #[test]
 fn fragments_are_found_wherever_they_are_cut() {
-    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
-    let rounds = std::env::var("ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
-    println!("SEED={seed} ROUNDS={rounds}");
-    let mut dice = Dice(seed);
+    let (mut dice, rounds) = thrown();
     for _ in 0..rounds {
         let records = odd_lines(&mut dice);
         let snapshot = sealed(&records, 1 + dice.roll(records.len()));
@@ -190,11 +195,7 @@ fn of_field(record: &Record, dice: &mut Dice) -> Option<String> {
 
 #[test]
 fn values_of_objects_are_found_wherever_they_are_cut() {
-    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
-    let rounds = std::env::var("ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
-    println!("SEED={seed} ROUNDS={rounds}");
-    let mut dice = Dice(seed);
+    let (mut dice, rounds) = thrown();
     for _ in 0..rounds {
         let records = objects(&mut dice);
         let snapshot = sealed(&records, 1 + dice.roll(records.len()));
